@@ -1,0 +1,476 @@
+//! From a file to a library whose types are known to be ours: the steps of loading in order, and the only unsafe
+//! code of the loader.
+//!
+//! A library is never unloaded: `abi_stable` keeps references into each one that it has checked.
+
+#![expect(
+    unsafe_code,
+    reason = "dlopen and what is read through it; each block states the fact that it relies on"
+)]
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use abi_stable::StableAbi;
+use abi_stable::abi_stability::abi_checking::{
+    AbiInstability, AbiInstabilityError, AbiInstabilityErrors, ExpectedFound, check_layout_compatibility,
+};
+use abi_stable::library::{
+    AbiHeader, AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule,
+};
+use abi_stable::prefix_type::PrefixTypeTrait;
+use abi_stable::sabi_types::{VersionNumber, VersionStrings};
+use abi_stable::std_types::RStr;
+use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use notifyit_plugin_api::Info;
+use notifyit_plugin_api::abi::{HostApi, HostApi_Ref, PluginModule_Ref};
+use object::read::ReadCache;
+
+use super::Trust;
+use super::instance::{CreateError, Instance};
+use super::precheck;
+use super::refused::{Reason, Refused, Step};
+use super::services::{self, Services};
+use super::stage::Staging;
+use super::trust::{self, Us};
+
+/// Loads plugin files. Its staging directory goes when it and all that it loaded are dropped.
+#[derive(Debug)]
+pub struct Loader {
+    trust: Trust,
+    us: Us,
+    staging: Arc<Staging>,
+    services: Services,
+}
+
+/// A plugin library that is loaded, for as long as the process lives. Cheap to clone.
+#[derive(Clone)]
+pub struct LoadedLibrary {
+    /// What the library says of itself.
+    pub info: Arc<Info>,
+    /// The file as the user gave it.
+    pub file: Arc<Path>,
+    /// Of the content: the same bytes have the same number, in every version of the host.
+    pub hash: u64,
+    module: PluginModule_Ref,
+    _staging: Arc<Staging>,
+}
+
+impl Loader {
+    /// A loader that makes its private copies beneath the first of `staging_dirs` that will do: one that is there,
+    /// that others cannot write to (unless trust is off), and that is not mounted noexec; else in memory.
+    pub fn new(trust: Trust, staging_dirs: &[PathBuf], services: Services) -> Loader {
+        let us = Us::now();
+        let acceptable = |dir: &Path| match trust {
+            Trust::Off => Ok(()),
+            Trust::Strict | Trust::Owner => trust::directory(dir, &us).map_err(|reason| reason.why),
+        };
+        Loader { trust, us, staging: Arc::new(Staging::open(staging_dirs, acceptable)), services }
+    }
+
+    /// What plugins that it loaded are lent.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Loads this file, as it is now: loading it again gives another library, which shares nothing with the first.
+    /// Runs the library's initialisers.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub fn load(&self, file: &Path) -> Result<LoadedLibrary, Refused> {
+        let at = |(step, reason): (Step, Reason)| reason.at(step, file);
+        let mut original = trust::open(file, self.trust, &self.us).map_err(|r| at((Step::Trust, r)))?;
+        // The first look spares a copy of what is no plugin; the second is at what will be loaded.
+        precheck::check(&ReadCache::new(&original), LOADER).map_err(at)?;
+        std::io::Seek::rewind(&mut original).map_err(|e| at((Step::Stage, unstaged(&e))))?;
+        let staged = self.staging.copy(&mut original, file.file_name().unwrap_or(OsStr::new("plugin")));
+        let staged = staged.map_err(|e| at((Step::Stage, unstaged(&e))))?;
+        precheck::check(&ReadCache::new(staged.file()), LOADER).map_err(at)?;
+
+        let library = open(staged.path()).map_err(|r| at((Step::Open, r)))?;
+        let hash = staged.hash();
+        staged.keep();
+        let header = header(library).map_err(|r| at((Step::Version, r)))?;
+        let theirs = same_major(header.version_strings()).map_err(|r| at((Step::Version, r)))?;
+        let module = module(header, theirs).map_err(|r| at((Step::Layout, r)))?;
+        let info = info(module).map_err(|r| at((Step::Info, r)))?;
+        let (info, file) = (Arc::new(info), Arc::from(file));
+        Ok(LoadedLibrary { info, file, hash, module, _staging: self.staging.clone() })
+    }
+}
+
+impl LoadedLibrary {
+    /// Makes an instance on the calling thread. `context` is what [`Services::register`] gave for its name,
+    /// `config_json` a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own.
+    pub fn create(&self, context: u64, config_json: &str) -> Result<Instance, CreateError> {
+        let made = self.module.create()(host_api(), context, RStr::from_str(config_json));
+        Instance::from_wire(made, self.clone())
+    }
+}
+
+impl fmt::Debug for LoadedLibrary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hash = format_args!("{:016x}", self.hash);
+        f.debug_struct("LoadedLibrary").field("file", &self.file).field("hash", &hash).finish_non_exhaustive()
+    }
+}
+
+/// What the precheck asks for, so that the header may be read.
+pub(super) const LOADER: precheck::Loader = precheck::Loader {
+    symbol: ROOT_MODULE_LOADER_NAME,
+    size: size_of::<AbiHeader>(),
+    align: align_of::<LibHeader>(),
+};
+
+fn unstaged(error: &std::io::Error) -> Reason {
+    let why = format!("failed to make a private copy: {error}");
+    Reason::new(why, "make room in the state directory or $XDG_RUNTIME_DIR, or raise the limit of open files")
+}
+
+/// Hands the staged copy to the dynamic linker.
+fn open(staged: &Path) -> Result<&'static Library, Reason> {
+    // SAFETY: the file is a whole shared library (precheck), nobody but us can change it (stage), and its
+    // initialisers are as trusted as the rest of its code, which we are about to call (trust).
+    let library = unsafe { Library::open(Some(staged), RTLD_NOW | RTLD_LOCAL) };
+    match library {
+        Ok(library) => Ok(Box::leak(Box::new(library))),
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let text = source.unwrap_or_else(|| error.to_string());
+            let path = staged.display().to_string();
+            let said = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text).replace(&path, "the plugin");
+            let remedy = dlopen_remedy(&said);
+            Err(Reason::new(format!("the dynamic linker refused it: {said}"), remedy))
+        }
+    }
+}
+
+fn dlopen_remedy(said: &str) -> &'static str {
+    match said {
+        s if s.contains("cannot open shared object file") => {
+            "install that library where the dynamic linker looks (not beside the plugin: a private copy is loaded)"
+        }
+        s if s.contains("undefined symbol") => "link the library that defines it into the plugin",
+        s if s.contains("version `") => "build the plugin on a system that is no newer than this one",
+        _ => "",
+    }
+}
+
+/// The header behind the loader symbol, once it is known to be one that we can read.
+fn header(library: &'static Library) -> Result<&'static LibHeader, Reason> {
+    // SAFETY: the symbol is an object of at least an `AbiHeader`'s size, aligned, in the library itself and not at
+    // address 0 (precheck), so that its address is a valid reference; the library is never unloaded (`open` leaks
+    // it). Every version of abi_stable begins the object with an `AbiHeader`, whose fields may hold any bits.
+    let symbol = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL) };
+    let header: AbiHeaderRef = *symbol.map_err(|error| Reason::new(error.to_string(), ""))?;
+    if !header.is_valid() {
+        let ours = AbiHeader::VALUE;
+        let why = if header.magic_string == ours.magic_string {
+            let abi = |h: &AbiHeader| format!("{}.{}", h.abi_major, h.abi_minor);
+            format!("it is built with abi_stable {}, this host with {}", abi(&header), abi(&ours))
+        } else {
+            "its loader symbol is not abi_stable's".to_owned()
+        };
+        return Err(Reason::new(why, rebuild()));
+    }
+    let upgraded = header.upgrade();
+    upgraded.map_err(|e| {
+        Reason::new("its compiler passes values otherwise than ours", rebuild()).with_detail(e.to_string())
+    })
+}
+
+fn rebuild() -> String {
+    format!("build it anew with notifyit-plugin-api {}", <PluginModule_Ref as RootModule>::VERSION_STRINGS)
+}
+
+/// The version of the API that the library was built with, if its major version is ours.
+fn same_major(theirs: VersionStrings) -> Result<VersionNumber, Reason> {
+    let ours = <PluginModule_Ref as RootModule>::VERSION_STRINGS;
+    match (theirs.parsed(), ours.parsed()) {
+        (Ok(theirs), Ok(ours)) if theirs.major == ours.major => Ok(theirs),
+        _ => {
+            let why = format!(
+                "it is built with notifyit-plugin-api {theirs}, this host with {ours}: not the same major version"
+            );
+            Err(Reason::new(why, rebuild()))
+        }
+    }
+}
+
+/// The root module, once its layout is known to be the one that we read.
+fn module(header: &'static LibHeader, theirs: VersionNumber) -> Result<PluginModule_Ref, Reason> {
+    let layout = header.layout().ok_or_else(|| {
+        Reason::new("it tells nothing of its layout, so that it cannot be checked", rebuild())
+    })?;
+    let ours = <PluginModule_Ref as RootModule>::VERSION_STRINGS.parsed();
+    let ours = ours.map_err(|error| Reason::new(error.to_string(), ""))?;
+    compatible((<PluginModule_Ref as StableAbi>::LAYOUT, ours), (layout, theirs))?;
+    // SAFETY: the layout of what the constructor returns was just compared with that of `PluginModule_Ref`.
+    let module = unsafe { header.unchecked_layout::<PluginModule_Ref>() };
+    module.map_err(|error| {
+        Reason::new(format!("it failed to start: {}", error.to_string().trim()), "ask its author")
+    })
+}
+
+/// The check goes one way: what is expected may be the smaller. A newer plugin has more than we expect; of an older
+/// one, we have more than it expects.
+fn compatible(ours: Versioned, theirs: Versioned) -> Result<(), Reason> {
+    let Err(errors) = check_layout_compatibility(ours.0, theirs.0) else { return Ok(()) };
+    if theirs.1.minor < ours.1.minor && check_layout_compatibility(theirs.0, ours.0).is_ok() {
+        return Ok(());
+    }
+    let cause = first_cause(&errors);
+    let why =
+        format!("its types (notifyit-plugin-api {}) differ from this host's ({}): {cause}", theirs.1, ours.1);
+    Err(Reason::new(why, rebuild()).with_detail(errors.to_string()))
+}
+
+type Versioned = (&'static TypeLayout, VersionNumber);
+
+/// The innermost of the first chain of errors: what contains a type that differs, differs too.
+fn first_cause(errors: &AbiInstabilityErrors) -> String {
+    let mut found: Option<(&AbiInstabilityError, Vec<&str>)> = None;
+    for error in errors.errors.iter().filter(|e| !e.errs.is_empty()) {
+        let steps = error.stack_trace.iter().map(|step| step_name(&step.expected));
+        // What is behind a reference is called `0`.
+        let path: Vec<&str> = steps.filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())).collect();
+        if found.as_ref().is_none_or(|(_, outer)| path.len() >= outer.len() && path.starts_with(outer)) {
+            found = Some((error, path));
+        }
+    }
+    let Some((error, mut path)) = found else { return "no cause is given".to_owned() };
+    path.dedup();
+    let telling =
+        error.errs.iter().find(|e| !matches!(e, AbiInstability::Size(_) | AbiInstability::Alignment(_)));
+    let cause = telling.or(error.errs.first()).map(cause).unwrap_or_default();
+    match error.stack_trace.last().map(|step| &step.expected) {
+        _ if path.is_empty() => cause,
+        Some(TLFieldOrFunction::Field(field)) => {
+            format!("{} ({}): {cause}", path.join("."), field.full_type())
+        }
+        _ => format!("{}: {cause}", path.join(".")),
+    }
+}
+
+fn step_name(step: &TLFieldOrFunction) -> &str {
+    match step {
+        TLFieldOrFunction::Field(field) => field.name().trim_end_matches([',', ':', ' ']),
+        TLFieldOrFunction::Function(function) => function.name.as_str(),
+    }
+}
+
+fn cause(error: &AbiInstability) -> String {
+    use AbiInstability as A;
+    fn both<T: fmt::Display>(what: &str, sides: &ExpectedFound<T>) -> String {
+        format!("expected {what} {}, found {}", sides.expected, sides.found)
+    }
+    match error {
+        A::Name(sides) => both("type", sides),
+        A::Package(sides) => both("package", sides),
+        A::PackageVersion(sides) => both("package version", sides),
+        A::Size(sides) => both("size", sides),
+        A::Alignment(sides) => both("alignment", sides),
+        A::FieldCountMismatch(sides) => both("number of fields", sides),
+        A::MismatchedPrefixSize(sides) => both("number of first fields", sides),
+        A::TooManyVariants(sides) => both("number of variants", sides),
+        A::UnexpectedVariant(sides) => both("variant", sides),
+        A::UnexpectedField(sides) => {
+            format!("expected field `{}`, found `{}`", sides.expected.name(), sides.found.name())
+        }
+        other => short(&format!("{other:?}")),
+    }
+}
+
+/// The debug form of the rarer errors, without its line breaks and not at its full length.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    if line.chars().count() <= LONGEST { line } else { line.chars().take(LONGEST).chain(['…']).collect() }
+}
+
+/// What the library says of itself, if we can run it.
+fn info(module: PluginModule_Ref) -> Result<Info, Reason> {
+    runnable(module.info()().as_str())
+}
+
+fn runnable(json: &str) -> Result<Info, Reason> {
+    let mut info: Info = serde_json::from_str(json).map_err(|error| {
+        Reason::new(format!("what it says of itself cannot be read: {error}"), rebuild()).with_detail(json)
+    })?;
+    if info.panic != "unwind" {
+        let why =
+            format!("it is built with panic = {:?}, so that a panic could not be contained", info.panic);
+        return Err(Reason::new(why, "build it with panic = \"unwind\" in its Cargo profile"));
+    }
+    info.max_workers = info.max_workers.max(1);
+    Ok(info)
+}
+
+/// What every plugin is lent: the wire's side of [`services`]. A panic must not get back into the plugin.
+fn host_api() -> HostApi_Ref {
+    extern "C" fn log_enabled(_: u64, level: u32, _: RStr<'_>) -> bool {
+        catch_unwind(|| services::enabled(level)).unwrap_or(false)
+    }
+    extern "C" fn log(context: u64, level: u32, _: RStr<'_>, message: RStr<'_>, _: RStr<'_>, _: u32) {
+        let _ = catch_unwind(|| services::log(context, level, message.as_str()));
+    }
+    extern "C" fn stop(context: u64, reason: RStr<'_>) {
+        let _ = catch_unwind(AssertUnwindSafe(|| services::stop(context, reason.as_str())));
+    }
+    static API: OnceLock<HostApi_Ref> = OnceLock::new();
+    *API.get_or_init(|| HostApi { log_enabled, log, stop }.leak_into_prefix())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(non_camel_case_types, dead_code, reason = "what abi_stable's derives expand to")]
+
+    use super::*;
+    use crate::plugin::tests::{built, services};
+    use abi_stable::library::{CheckTypeLayout, RootModuleResult};
+    use std::collections::BTreeSet;
+
+    fn shared<T: Send + Sync + Clone>() {}
+    fn sent<T: Send>() {}
+
+    #[test]
+    fn what_crosses_threads_may() {
+        shared::<LoadedLibrary>();
+        sent::<Instance>();
+        sent::<Loader>();
+    }
+
+    #[test]
+    fn two_loads_of_one_file_are_two_libraries() {
+        let dir = tempfile::tempdir().unwrap();
+        for staging in [vec![dir.path().to_owned()], vec![]] {
+            let loader = Loader::new(Trust::Off, &staging, services());
+            let libraries = [(); 3].map(|()| loader.load(&built("panics")).unwrap());
+            let addresses = libraries.each_ref().map(|l| l.module.create() as *const () as usize);
+            assert_eq!(BTreeSet::from(addresses).len(), 3);
+            assert_eq!(BTreeSet::from(libraries.map(|l| l.hash)).len(), 1);
+        }
+    }
+
+    /// A module as three versions of an API could have it, the third wrongly.
+    mod v0 {
+        #[repr(C)]
+        #[derive(abi_stable::StableAbi)]
+        pub(super) struct Event {
+            pub(super) id: u64,
+        }
+        #[repr(C)]
+        #[derive(abi_stable::StableAbi)]
+        #[sabi(kind(Prefix(prefix_ref = Module_Ref)), missing_field(panic))]
+        pub(super) struct Module {
+            #[sabi(last_prefix_field)]
+            pub(super) on_event: extern "C" fn(event: &Event),
+        }
+    }
+    mod v1 {
+        pub(super) use super::v0::Event;
+        #[repr(C)]
+        #[derive(abi_stable::StableAbi)]
+        #[sabi(kind(Prefix(prefix_ref = Module_Ref)), missing_field(panic))]
+        pub(super) struct Module {
+            #[sabi(last_prefix_field)]
+            pub(super) on_event: extern "C" fn(event: &Event),
+            pub(super) flush: extern "C" fn(),
+        }
+    }
+    mod wrong {
+        #[repr(C)]
+        #[derive(abi_stable::StableAbi)]
+        pub(super) struct Event {
+            pub(super) id: u64,
+            pub(super) size: u64,
+        }
+        #[repr(C)]
+        #[derive(abi_stable::StableAbi)]
+        #[sabi(kind(Prefix(prefix_ref = Module_Ref)), missing_field(panic))]
+        pub(super) struct Module {
+            #[sabi(last_prefix_field)]
+            pub(super) on_event: extern "C" fn(event: &Event),
+        }
+    }
+
+    fn version(minor: u32) -> VersionNumber {
+        VersionNumber { major: 1, minor, patch: 0 }
+    }
+
+    #[test]
+    fn older_and_newer_plugins_load_and_others_do_not() {
+        let old = (<v0::Module_Ref as StableAbi>::LAYOUT, version(0));
+        let new = (<v1::Module_Ref as StableAbi>::LAYOUT, version(1));
+        assert_eq!(compatible(old, old), Ok(()));
+        assert_eq!(compatible(old, new), Ok(()));
+        assert_eq!(compatible(new, old), Ok(()));
+        let claims_to_be_new = (old.0, version(1));
+        assert!(compatible(new, claims_to_be_new).is_err());
+    }
+
+    #[test]
+    fn a_wrong_layout_is_one_line_with_its_first_cause() {
+        let ours = (<v0::Module_Ref as StableAbi>::LAYOUT, version(0));
+        let reason = compatible(ours, (<wrong::Module_Ref as StableAbi>::LAYOUT, version(0))).unwrap_err();
+        assert_eq!(
+            reason.why,
+            "its types (notifyit-plugin-api 1.0.0) differ from this host's (1.0.0): on_event.event (Event): expected number of fields 1, found 2"
+        );
+        assert!(reason.detail.lines().count() > 20);
+        let other = compatible(ours, (<PluginModule_Ref as StableAbi>::LAYOUT, version(0))).unwrap_err();
+        assert!(other.why.ends_with(": expected type Module, found PluginModule"), "{}", other.why);
+    }
+
+    extern "C" fn never() -> RootModuleResult {
+        panic!("the checks come first")
+    }
+
+    #[test]
+    fn a_library_without_layout_is_refused() {
+        // SAFETY: `never` returns nothing at all.
+        let header = unsafe { LibHeader::from_constructor::<PluginModule_Ref>(never, CheckTypeLayout::No) };
+        let reason = module(Box::leak(Box::new(header)), version(0)).err().unwrap();
+        assert_eq!(reason.why, "it tells nothing of its layout, so that it cannot be checked");
+    }
+
+    #[test]
+    fn another_major_version_is_refused_with_both_sides() {
+        for (theirs, taken) in
+            [("2.0.0", false), ("0.9.1", false), ("1.9.0", true), ("1.0.7", true), ("x", false)]
+        {
+            let result = same_major(VersionStrings::new(theirs));
+            assert_eq!(result.is_ok(), taken, "{theirs}");
+            if let Err(reason) = result {
+                let both = format!("it is built with notifyit-plugin-api {theirs}, this host with 1.");
+                assert!(reason.why.starts_with(&both), "{}", reason.why);
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_by_its_info() {
+        let json = |panic: &str, workers: u32| {
+            format!(
+                r#"{{"name":"x","version":"1","api":"1.0.0","panic":"{panic}","events":[],"max_workers":{workers},"new":1}}"#
+            )
+        };
+        assert_eq!(runnable(&json("unwind", 0)).unwrap().max_workers, 1);
+        let reason = runnable(&json("abort", 1)).unwrap_err();
+        assert_eq!(reason.why, "it is built with panic = \"abort\", so that a panic could not be contained");
+        assert_eq!(reason.remedy, "build it with panic = \"unwind\" in its Cargo profile");
+        let broken = ["", "[]", "{}", &json("unwind", 70_000)].map(|j| runnable(j).is_err());
+        assert_eq!(broken, [true; 4]);
+    }
+}
