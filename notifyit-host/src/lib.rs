@@ -1,3 +1,3 @@
-//! The host.
+//! The host of notifyit: watches directories and runs plugins for what happens in them.
 
-pub mod plugin;
+pub mod route;

@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+//! The binary: parse, run, print the error, exit.
+
+fn main() {}

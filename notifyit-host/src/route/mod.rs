@@ -1,0 +1,3 @@
+//! Which plugins want an event.
+
+pub mod patterns;
