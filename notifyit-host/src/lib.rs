@@ -1,3 +1,4 @@
 //! The host of notifyit: watches directories and runs plugins for what happens in them.
 
 pub mod route;
+pub mod cli;

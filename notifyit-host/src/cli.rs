@@ -1,0 +1,305 @@
+//! What was typed. Parses the command line and touches nothing else.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use notifyit_plugin_api::Kind;
+use serde::Deserialize;
+
+const EXAMPLES: &str = "\
+Examples:
+  Print the path of every file that lands beneath a directory:
+      notifyit watch -r -p print /srv/incoming
+  Run a program for each, but not for temporary files:
+      notifyit watch --exclude '*.part' /srv/incoming -- sha256sum {file}
+  Run two at a time:
+      notifyit watch --set plugin.exec.workers=2 in -- sha256sum {file}
+  Run every plugin that lies in a directory:
+      notifyit watch --plugin-dir /etc/notifyit/plugins /srv/incoming
+  Would it start with this configuration file?
+      notifyit check -c notifyit.toml
+
+Without DIR and -c, the first of these files that is there is read:
+$NOTIFYIT_CONFIG, $XDG_CONFIG_HOME/notifyit/notifyit.toml,
+/etc/notifyit/notifyit.toml.
+
+Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start or had to give
+up, 2 for a wrong command line, 78 for a wrong configuration file.";
+
+/// Runs compiled handlers for every file that lands.
+#[derive(Debug, Parser)]
+#[command(name = "notifyit", version, after_long_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch directories and run plugins, in the foreground.
+    ///
+    /// When every watch is in place, one line on stderr contains `ready`. stdout belongs to the plugins.
+    #[command(after_long_help = EXAMPLES)]
+    Watch(WatchArgs),
+    /// Do all that `watch` does up to the first event, then exit 0 or say what is wrong.
+    Check(WatchArgs),
+}
+
+/// The options of `watch` and `check`.
+#[derive(Debug, Default, Args)]
+pub struct WatchArgs {
+    /// Directories to watch, beside those of the configuration file.
+    #[arg(value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+
+    /// Program to run for each event: short for `-p exec --set 'exec.command=[…]'`.
+    ///
+    /// `{file}` stands for the file itself, opened safely (`/dev/fd/3`); `{path}`, `{name}`, `{root}` and
+    /// `{relative}` for text. No shell is involved.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// Watch what is beneath each DIR too.
+    #[arg(short, long)]
+    pub recursive: bool,
+
+    /// Run every plugin in this directory (may be repeated).
+    ///
+    /// Plugins are files that end in `.so`. With -p, the directory is only where names are looked up.
+    #[arg(long, value_name = "DIR", help_heading = "Plugins")]
+    pub plugin_dir: Vec<PathBuf>,
+
+    /// Run this plugin, and only those named so (may be repeated).
+    ///
+    /// A text that contains `/` or ends in `.so` is a file. A name is an instance of the configuration file, or is
+    /// looked up in the plugin directories, then in `$NOTIFYIT_PLUGIN_PATH`, `~/.local/lib/notifyit/plugins`,
+    /// `/usr/local/lib/notifyit/plugins` and `/usr/lib/notifyit/plugins`.
+    #[arg(short, long, value_name = "NAME|FILE", help_heading = "Plugins")]
+    pub plugin: Vec<OsString>,
+
+    /// Set a key of a plugin's configuration (may be repeated).
+    ///
+    /// `exec.mode=lines` is short for `plugin.exec.config.mode=lines`. Full paths reach every key of the
+    /// configuration file: `plugin.exec.workers=4`, `plugin.exec.retry.first=2s`, `host.grace=5s`. A value is TOML;
+    /// what is not valid TOML is a string.
+    #[arg(long, value_name = "PLUGIN.KEY=VALUE", help_heading = "Plugins")]
+    pub set: Vec<String>,
+
+    /// Whom to trust with plugin files [default: strict].
+    ///
+    /// strict: files of root and of this user that others cannot replace; owner: files of root and of this user;
+    /// off: any file.
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "strict|owner|off",
+        help_heading = "Plugins"
+    )]
+    pub trust: Option<Trust>,
+
+    /// Deliver these kinds of events, not those that a plugin asks for (or a,b,…).
+    ///
+    /// landed (a complete file is there: close-write, renamed in, linked in), close-write, close-nowrite, create,
+    /// delete, modify, attrib, open, access, moved-from, moved-to; inotify's spellings (`close_write`,
+    /// `IN_CLOSE_WRITE`) are read too.
+    #[arg(short, long, value_name = "KIND", value_delimiter = ',', help_heading = "Events")]
+    pub event: Vec<Kind>,
+
+    /// Deliver only files of DIR that match (may be repeated).
+    ///
+    /// Patterns are gitignore's: one without `/` is matched against the name at any depth, one with `/` against the
+    /// path beneath DIR, where `*` stops at `/` and `**` does not. A trailing `/` stands for a directory and all
+    /// beneath it.
+    #[arg(long, value_name = "GLOB", help_heading = "Events")]
+    pub include: Vec<String>,
+
+    /// Leave out what matches, and all beneath such a directory; wins.
+    #[arg(long, value_name = "GLOB", help_heading = "Events")]
+    pub exclude: Vec<String>,
+
+    /// Let --include and --exclude take `a` and `A` (ASCII letters) for the same.
+    #[arg(long, help_heading = "Events")]
+    pub ignore_case: bool,
+
+    /// Skip files that are there before the start.
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "skip", help_heading = "Events")]
+    pub existing: Option<Existing>,
+
+    /// Wait for directories that are not there yet.
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Read this configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How long attempts in flight may take at a stop [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub grace: Option<Duration>,
+
+    /// Form of the log on stderr [default: text].
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "text|json", help_heading = "Log")]
+    pub log_format: Option<LogFormat>,
+
+    /// Log more: -v debug, -vv trace.
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Log")]
+    pub verbose: u8,
+
+    /// Log less: -q warnings and errors, -qq errors, -qqq nothing.
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Log")]
+    pub quiet: u8,
+}
+
+/// Whom to trust with plugin files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// Files of root and of this user, in places where no one else can replace them.
+    #[default]
+    Strict,
+    /// Files of root and of this user, wherever they lie.
+    Owner,
+    /// Any file.
+    Off,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for a person.
+    #[default]
+    Text,
+    /// A line of JSON.
+    Json,
+}
+
+/// What to do with files that are there before the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Existing {
+    /// They are not delivered.
+    Skip,
+}
+
+/// Longer than any deadline or pause that makes sense; keeps sums with the clock from overflowing.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A duration from its text: `30s`, `10m`, `1h 30m`.
+///
+/// # Errors
+///
+/// A text that is no duration, or one of more than 100 years.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|e| format!("`{}` is no duration such as 30s, 10m or 1h 30m: {e}", text.escape_debug()))?;
+    if duration > LONGEST {
+        return Err(format!("`{}` is too long: 100 years is the most", text.escape_debug()));
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn watch(args: &[&str]) -> WatchArgs {
+        match Cli::try_parse_from([&["notifyit", "watch"], args].concat()).unwrap().command {
+            Command::Watch(args) => args,
+            Command::Check(_) => unreachable!("`watch` was typed"),
+        }
+    }
+
+    fn refused(args: &[&str]) -> String {
+        let error = Cli::try_parse_from([&["notifyit", "watch"], args].concat()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_stands_behind_two_dashes_is_the_command() {
+        let args = watch(&["-r", "in", "out", "--", "convert", "-r", "--", "{file}"]);
+        assert_eq!(args.dirs, [PathBuf::from("in"), PathBuf::from("out")]);
+        assert_eq!(args.command, ["convert", "-r", "--", "{file}"]);
+        assert!(args.recursive);
+        assert!(watch(&["--", "true"]).dirs.is_empty());
+    }
+
+    #[test]
+    fn check_takes_what_watch_takes() {
+        let cli =
+            Cli::try_parse_from(["notifyit", "check", "-r", "-c", "a.toml", "in", "--", "true"]).unwrap();
+        let Command::Check(args) = cli.command else { unreachable!("`check` was typed") };
+        assert_eq!((args.recursive, args.config), (true, Some(PathBuf::from("a.toml"))));
+    }
+
+    #[test]
+    fn kinds_are_repeated_listed_and_spelt_as_inotify_does() {
+        let args = watch(&["-e", "close_write,IN_DELETE", "-e", "landed", "in"]);
+        assert_eq!(args.event, [Kind::CloseWrite, Kind::Delete, Kind::Landed]);
+    }
+
+    #[test]
+    fn counts_enums_and_durations_are_read() {
+        let args = watch(&["-vv", "-q", "--grace", "1m 5s", "--trust", "owner", "--log-format=json", "in"]);
+        assert_eq!((args.verbose, args.quiet), (2, 1));
+        assert_eq!(args.grace, Some(Duration::from_secs(65)));
+        assert_eq!((args.trust, args.log_format), (Some(Trust::Owner), Some(LogFormat::Json)));
+        assert_eq!(watch(&["--existing", "skip", "in"]).existing, Some(Existing::Skip));
+    }
+
+    #[test]
+    fn paths_and_commands_are_bytes() {
+        let odd = OsString::from_vec(b"\xff".to_vec());
+        let typed = ["notifyit", "watch", "--plugin-dir"].map(OsString::from);
+        let rest = [odd.clone(), "-p".into(), odd.clone(), odd.clone(), "--".into(), odd.clone()];
+        let Command::Watch(args) = Cli::try_parse_from(typed.into_iter().chain(rest)).unwrap().command else {
+            unreachable!("`watch` was typed")
+        };
+        assert_eq!(args.plugin_dir, [PathBuf::from(&odd)]);
+        assert_eq!(args.dirs, [PathBuf::from(&odd)]);
+        assert_eq!((args.plugin, args.command), (vec![odd.clone()], vec![odd]));
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        assert_eq!(
+            refused(&["-e", "closed", "in"]),
+            "error: invalid value 'closed' for '--event <KIND>': unknown kind of event `closed`; known are landed, \
+             close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to"
+        );
+        assert_eq!(
+            refused(&["--grace", "5", "in"]),
+            "error: invalid value '5' for '--grace <DURATION>': `5` is no duration such as 30s, 10m or 1h 30m: time \
+             unit needed, for example 5sec or 5ms"
+        );
+        assert_eq!(
+            refused(&["--grace", "200years", "in"]),
+            "error: invalid value '200years' for '--grace <DURATION>': `200years` is too long: 100 years is the most"
+        );
+        assert!(refused(&["--existing", "deliver"]).contains("'deliver'"));
+        assert!(refused(&["--poll"]).contains("unexpected argument '--poll'"));
+    }
+
+    #[test]
+    fn the_short_help_fits_a_screen() {
+        let mut command = Cli::command();
+        let watch = command.find_subcommand_mut("watch").unwrap();
+        let short = watch.render_help().to_string();
+        assert!(short.lines().count() <= 45, "{short}");
+        assert!(!short.contains("Examples"), "{short}");
+        assert!(watch.render_long_help().to_string().contains("sha256sum {file}"));
+    }
+}
