@@ -1,0 +1,60 @@
+//! What the host is to do: what was typed, laid over what a file says, laid over the defaults.
+//!
+//! [`resolve`] is the only door: it finds and reads the configuration file, and what it returns is complete, checked,
+//! and no longer knows where anything came from. Everything below reads [`Settings`] alone, never a flag or the
+//! environment.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `environment` | what the process environment says |
+//! | `layers` | the file and each `--set` as one tree that knows where every value was written |
+//! | `set` | the key of a `--set` |
+//! | `written` | the tree's shape: the keys that there are, and what each may be |
+//! | `resolved` | [`Settings`], and how they follow from the above |
+//! | `watches` | the same for `[[watch]]` |
+//! | `plugins`, `plugin` | what is to run, and one `[plugin.NAME]` |
+
+mod resolved;
+mod watches;
+mod plugins;
+mod plugin;
+mod written;
+mod layers;
+mod set;
+mod environment;
+
+pub use crate::cli::{LogFormat, Trust};
+pub use environment::Environment;
+pub use plugin::{Library, PluginSettings, RetrySettings};
+pub use plugins::{Plugins, Request};
+pub use resolved::{LogSettings, Settings, resolve};
+pub use watches::WatchSettings;
+pub use written::Missing;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+/// A configuration file is wrong: exit status 78 (`EX_CONFIG`). One line that begins with file, line and column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(pub(crate) String);
+
+/// What was typed is wrong: exit status 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError(pub(crate) String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+impl std::error::Error for UsageError {}

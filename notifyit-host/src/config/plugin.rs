@@ -1,0 +1,197 @@
+//! One instance of a plugin, resolved.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use notifyit_plugin_api::Kind;
+use serde_json::{Map, Value};
+use toml::Spanned;
+
+use super::WatchSettings;
+use super::resolved::Ground;
+use super::written;
+use crate::route::patterns::{Case, Patterns};
+
+/// Where a plugin's code lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Library {
+    /// Found by its name in the search path.
+    Name(String),
+    /// This file.
+    File(PathBuf),
+}
+
+/// An instance of a plugin: a library and how it is run.
+#[derive(Debug, Clone)]
+pub struct PluginSettings {
+    /// The instance's name.
+    pub name: String,
+    /// Its code.
+    pub library: Library,
+    /// The watches whose events it gets. Default: all.
+    pub watch: Option<Vec<String>>,
+    /// Which of their events it gets.
+    pub patterns: Patterns,
+    /// The kinds that it gets. Default: what the plugin asks for.
+    pub events: Option<Vec<Kind>>,
+    /// How many workers its lane has. Default: 1.
+    pub workers: u16,
+    /// How many events its lane may hold. Default: 65,536.
+    pub queue: usize,
+    /// How long an attempt may take, never 0. Default: for ever.
+    pub timeout: Option<Duration>,
+    /// When it is tried again.
+    pub retry: RetrySettings,
+    /// What the plugin itself reads.
+    pub config: Map<String, Value>,
+}
+
+/// When a failed attempt is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// The pause after the first attempt; it doubles with each. Default: 1 second.
+    pub first: Duration,
+    /// The longest pause, never shorter than the first. Default: 10 minutes.
+    pub max: Duration,
+    /// For how long it is tried, from the first attempt on; 0 for one attempt. Default: 24 hours.
+    pub for_: Duration,
+    /// The most attempts. Default: no limit.
+    pub attempts: Option<u32>,
+}
+
+impl PluginSettings {
+    /// An instance of this library for which nothing was written.
+    pub fn with_defaults(name: String, library: Library) -> Self {
+        PluginSettings {
+            name,
+            library,
+            watch: None,
+            patterns: Patterns::default(),
+            events: None,
+            workers: 1,
+            queue: 65_536,
+            timeout: None,
+            retry: RetrySettings::default(),
+            config: Map::new(),
+        }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        let [first, max, for_] = [1, 600, 24 * 3600].map(Duration::from_secs);
+        RetrySettings { first, max, for_, attempts: None }
+    }
+}
+
+impl Library {
+    /// What contains `/` or ends in `.so` is a file, anything else a name.
+    pub(super) fn parse(text: &OsStr) -> Result<Library, String> {
+        if text.as_bytes().contains(&b'/') || text.as_bytes().ends_with(b".so") {
+            return Ok(Library::File(text.into()));
+        }
+        let name =
+            text.to_str().ok_or_else(|| format!("{text:?} is no plugin's name; a file needs a `/`"))?;
+        written::check_name(name)?;
+        Ok(Library::Name(name.to_owned()))
+    }
+
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        matches!(self, Library::Name(own) if own == name)
+    }
+}
+
+/// Resolves `[plugin.NAME]`.
+pub(super) fn resolve(
+    ground: &Ground<'_>,
+    name: String,
+    written: written::Plugin,
+    watches: &[WatchSettings],
+) -> Result<PluginSettings> {
+    let library = match written.library {
+        Some(text) => match &text.get_ref().0 {
+            Library::File(file) => Library::File(ground.absolute_from(&text.span(), file)),
+            named => named.clone(),
+        },
+        None => Library::Name(name.clone()),
+    };
+    let case = if written.ignore_case { Case::Ignored } else { Case::Sensitive };
+    let defaults = PluginSettings::with_defaults(name, library);
+    Ok(PluginSettings {
+        watch: watch_names(ground, written.watch, watches)?,
+        patterns: Patterns::compile(&written.include, &written.exclude, case)?,
+        events: events(ground, written.events)?,
+        workers: written.workers.map_or(defaults.workers, Into::into),
+        queue: written.queue.map_or(defaults.queue, |queue| queue.0),
+        timeout: written.timeout.map(|timeout| timeout.0),
+        retry: retry(ground, &written.retry)?,
+        config: written.config.0,
+        ..defaults
+    })
+}
+
+/// `-e` wins over the file, and a `--set` for this one plugin over `-e`.
+fn events(
+    ground: &Ground<'_>,
+    written: Option<Spanned<Vec<written::KindName>>>,
+) -> Result<Option<Vec<Kind>>> {
+    let typed = &ground.args.event;
+    let Some(written) = written else { return Ok((!typed.is_empty()).then(|| typed.clone())) };
+    if written.get_ref().is_empty() {
+        return Err(ground
+            .layers
+            .error(&written.span(), "it names no kind of event; leave it out for the plugin's own"));
+    }
+    if !typed.is_empty() && !ground.layers.is_typed(&written.span()) {
+        return Ok(Some(typed.clone()));
+    }
+    Ok(Some(written.into_inner().into_iter().map(|kind| kind.0).collect()))
+}
+
+fn watch_names(
+    ground: &Ground<'_>,
+    written: Option<Spanned<Vec<Spanned<String>>>>,
+    watches: &[WatchSettings],
+) -> Result<Option<Vec<String>>> {
+    let Some(written) = written else { return Ok(None) };
+    let known: Vec<&str> = watches.iter().map(|watch| &*watch.name).collect();
+    if written.get_ref().is_empty() {
+        return Err(ground.layers.error(&written.span(), "it names no watch; leave it out for all of them"));
+    }
+    if let Some(unknown) = written.get_ref().iter().find(|name| !known.contains(&name.get_ref().as_str())) {
+        let message = format!("no watch is named `{}`; known are {}", unknown.get_ref(), listed(&known));
+        return Err(ground.layers.error(&unknown.span(), message));
+    }
+    Ok(Some(written.into_inner().into_iter().map(Spanned::into_inner).collect()))
+}
+
+fn retry(ground: &Ground<'_>, written: &written::Retry) -> Result<RetrySettings> {
+    let defaults = RetrySettings::default();
+    let first = written.first.as_ref().map_or(defaults.first, |first| first.get_ref().0);
+    let max = match &written.max {
+        Some(max) if max.get_ref().0 < first => {
+            return Err(ground
+                .layers
+                .error(&max.span(), format!("it is shorter than the first pause, {first:?}")));
+        }
+        Some(max) => max.get_ref().0,
+        None => defaults.max.max(first),
+    };
+    Ok(RetrySettings {
+        first,
+        max,
+        for_: written.for_.as_ref().map_or(defaults.for_, |for_| for_.0),
+        attempts: written.attempts.map(Into::into),
+    })
+}
+
+/// Names for an error's text.
+pub(super) fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
