@@ -1,5 +1,35 @@
-//! The host of notifyit: watches directories and runs plugins for what happens in them.
+//! The host of notifyit: runs compiled handlers for every file that lands.
+//!
+//! ```text
+//!  source ────found────▶ route ────delivery────▶ deliver ────outcome────▶ settle
+//!  inotify, tree         which plugins           one lane per plugin:      what became
+//!                        want it                 queue, attempt, retry     of each event
+//!                                                    ▲ calls
+//!                                              plugin: discover, check, stage, load
+//! ```
+//!
+//! Data flows one way. A module uses only those below it, and those on one line never meet but in [`run`]:
+//!
+//! ```text
+//! main
+//! run                                 wires, starts, stops in reverse
+//! deliver                             lanes and their workers
+//! source   route   plugin   settle
+//! config                              what is to be done, resolved once
+//! event    sys     cli     log
+//! ```
+//!
+//! What is *absent*: an async runtime, an unbounded queue, a thread without a name or an owner, a wait on the
+//! source's thread, a path taken for text, a flag or an environment variable read below `config`.
 
+pub mod run;
+pub mod deliver;
+pub mod source;
 pub mod route;
+pub mod plugin;
+pub mod settle;
 pub mod config;
+pub mod event;
+pub mod sys;
 pub mod cli;
+pub mod log;

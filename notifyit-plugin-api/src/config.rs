@@ -77,7 +77,10 @@ mod tests {
     fn errors_name_the_key() {
         assert!(read::<Outer>(r#"{"max": 3, "inner": [{"name": "x"}]}"#).is_ok());
         assert_eq!(error(r#"{"max": "x"}"#), "key `max`: invalid type: string \"x\", expected u64");
-        assert_eq!(error(r#"{"inner": [{"name": "x"}, {"name": 3}]}"#), "key `inner[1].name`: invalid type: integer `3`, expected a string");
+        assert_eq!(
+            error(r#"{"inner": [{"name": "x"}, {"name": 3}]}"#),
+            "key `inner[1].name`: invalid type: integer `3`, expected a string"
+        );
         assert_eq!(error(r#"{"inner": [{}]}"#), "key `inner[0]`: missing field `name`");
     }
 

@@ -122,7 +122,8 @@ impl<'a> Event<'a> {
         if !self.exists() {
             return None;
         }
-        let (seconds, nanos) = (self.raw.mtime_seconds, Duration::from_nanos(u64::from(self.raw.mtime_nanos)));
+        let (seconds, nanos) =
+            (self.raw.mtime_seconds, Duration::from_nanos(u64::from(self.raw.mtime_nanos)));
         let whole = Duration::from_secs(seconds.unsigned_abs());
         let base = if seconds < 0 {
             SystemTime::UNIX_EPOCH.checked_sub(whole)

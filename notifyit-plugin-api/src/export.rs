@@ -54,6 +54,9 @@ mod tests {
     #[test]
     fn the_exported_symbol_is_the_one_that_hosts_look_for() {
         let source = include_str!("export.rs");
-        assert!(source.contains(&format!("export_name = \"{ROOT_MODULE_LOADER_NAME}\"")), "{ROOT_MODULE_LOADER_NAME}");
+        assert!(
+            source.contains(&format!("export_name = \"{ROOT_MODULE_LOADER_NAME}\"")),
+            "{ROOT_MODULE_LOADER_NAME}"
+        );
     }
 }

@@ -174,6 +174,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Kind::CloseWrite));
         }
         let error = "closed".parse::<Kind>().unwrap_err().to_string();
-        assert!(error.starts_with("unknown kind of event `closed`; known are landed, close-write"), "{error}");
+        assert!(
+            error.starts_with("unknown kind of event `closed`; known are landed, close-write"),
+            "{error}"
+        );
     }
 }

@@ -136,7 +136,9 @@ impl TestHost {
         let there = stat.as_ref();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let event = EventRaw {
-            id: relative.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)),
+            id: relative
+                .iter()
+                .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)),
             kind: kind.code(),
             origin: Origin::Live.code(),
             attempt,
@@ -212,7 +214,8 @@ struct Notes {
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
-static NOTES: Mutex<std::collections::BTreeMap<u64, Arc<Notes>>> = Mutex::new(std::collections::BTreeMap::new());
+static NOTES: Mutex<std::collections::BTreeMap<u64, Arc<Notes>>> =
+    Mutex::new(std::collections::BTreeMap::new());
 
 fn notes() -> std::sync::MutexGuard<'static, std::collections::BTreeMap<u64, Arc<Notes>>> {
     lock(&NOTES)

@@ -18,7 +18,7 @@ pub struct Instance {
 }
 
 /// A plugin's answer to a call. Messages may hold several lines and any character: see
-/// [`one_line`](super::one_line).
+/// [`one_line`](crate::log::one_line).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// It worked.

@@ -10,6 +10,7 @@
 //! | `refused` | why a file was not loaded, in one line |
 //! | `instance` | what the host calls |
 //! | `services` | what the plugin calls |
+//! | `set` | all of it for everything that is to run |
 //!
 //! What is *absent*: a library is never unloaded, and the file that the user gave is never mapped.
 
@@ -21,6 +22,7 @@ mod load;
 mod refused;
 mod instance;
 mod services;
+pub mod set;
 #[cfg(test)]
 mod tests;
 
@@ -28,32 +30,6 @@ pub use discover::{Discovered, by_name, in_directories, name_of};
 pub use instance::{CreateError, Instance, Reply};
 pub use load::{LoadedLibrary, Loader};
 pub use refused::{Refused, Step};
-pub use services::{Services, one_line};
+pub use services::Services;
 
-pub use words::{Library, Trust};
-
-/// Words of the configuration that the loader uses.
-mod words {
-    use std::path::PathBuf;
-
-    /// How much is asked of a plugin file before its code is run.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub enum Trust {
-        /// Nobody but root and us can have put it there: the owners and modes of it and of all directories above it.
-        #[default]
-        Strict,
-        /// It is owned by root or us.
-        Owner,
-        /// Nothing is asked.
-        Off,
-    }
-
-    /// Which library an instance is made from.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub enum Library {
-        /// A plugin's name, to be looked up.
-        Name(String),
-        /// A file.
-        File(PathBuf),
-    }
-}
+use crate::config::Trust;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::services::one_line;
+use crate::log::one_line;
 
 /// A plugin file that was not loaded. `Display` is one line: the file, what is wrong (both sides of a mismatch), and
 /// the remedy.

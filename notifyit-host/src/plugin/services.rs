@@ -1,9 +1,9 @@
 //! What the plugins call: the host's log, and its stop.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::fmt::Write;
 use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::log::one_line;
 
 type Stop = dyn Fn(&str, &str) + Send + Sync;
 
@@ -91,41 +91,10 @@ pub(super) fn stop(number: u64, reason: &str) {
     }
 }
 
-/// The text as one line that no terminal acts on: control characters, line separators and marks that turn the
-/// direction of writing are escaped. A plugin logs file names, and those are chosen by others.
-pub fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_unsafe(c) {
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    Cow::Owned(line)
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use std::sync::Mutex;
-
-    #[test]
-    fn a_message_becomes_one_line() {
-        assert!(matches!(one_line("plain “text” ü"), Cow::Borrowed(_)));
-        assert_eq!(
-            one_line("a\nERROR forged\r\t\u{1b}[31m\u{2028}\u{202e}x"),
-            r"a\nERROR forged\r\t\u{1b}[31m\u{2028}\u{202e}x"
-        );
-    }
 
     /// What the log says of what `f` logs, at INFO.
     pub(in crate::plugin) fn logged(f: impl FnOnce()) -> String {

@@ -1,3 +1,145 @@
-//! Which plugins want an event.
+//! Which plugins want an event: kinds, watches, patterns. Pure; on the source's thread.
 
 pub mod patterns;
+
+use std::path::Path;
+
+use inotify::{EventMask, WatchMask};
+use notifyit_plugin_api::Kind;
+
+use self::patterns::{Entry, Patterns};
+use crate::event::{Happened, WatchId};
+
+/// What one plugin wants.
+#[derive(Debug)]
+pub struct Subscription {
+    kinds: Kinds,
+    /// The words that can bring about one of the kinds: most events of a busy directory are told apart by this alone.
+    words: EventMask,
+    /// `None`: every watch.
+    watches: Option<Vec<WatchId>>,
+    patterns: Patterns,
+}
+
+/// A set of kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kinds(u32);
+
+/// Each kind and inotify's word for it. `landed` stands for two.
+const WORDS: [(Kind, EventMask, WatchMask); 10] = [
+    (Kind::CloseWrite, EventMask::CLOSE_WRITE, WatchMask::CLOSE_WRITE),
+    (Kind::CloseNowrite, EventMask::CLOSE_NOWRITE, WatchMask::CLOSE_NOWRITE),
+    (Kind::Create, EventMask::CREATE, WatchMask::CREATE),
+    (Kind::Delete, EventMask::DELETE, WatchMask::DELETE),
+    (Kind::Modify, EventMask::MODIFY, WatchMask::MODIFY),
+    (Kind::Attrib, EventMask::ATTRIB, WatchMask::ATTRIB),
+    (Kind::Open, EventMask::OPEN, WatchMask::OPEN),
+    (Kind::Access, EventMask::ACCESS, WatchMask::ACCESS),
+    (Kind::MovedFrom, EventMask::MOVED_FROM, WatchMask::MOVED_FROM),
+    (Kind::MovedTo, EventMask::MOVED_TO, WatchMask::MOVED_TO),
+];
+
+impl Kinds {
+    /// Is it in the set?
+    pub fn has(self, kind: Kind) -> bool {
+        self.0 & bit(kind) != 0
+    }
+}
+
+impl FromIterator<Kind> for Kinds {
+    fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> Self {
+        Kinds(kinds.into_iter().fold(0, |bits, kind| bits | bit(kind)))
+    }
+}
+
+/// Kinds that have no name here have no bit: nothing can bring them about.
+fn bit(kind: Kind) -> u32 {
+    if matches!(kind, Kind::Other(_)) { 0 } else { 1 << kind.code() }
+}
+
+/// What patterns are to take it for.
+pub fn entry(happened: &Happened<'_>) -> Entry {
+    if happened.directory { Entry::Directory } else { Entry::File }
+}
+
+impl Subscription {
+    /// `watches` of `None` is every watch.
+    pub fn new(kinds: Kinds, watches: Option<Vec<WatchId>>, patterns: Patterns) -> Self {
+        let landing = EventMask::CLOSE_WRITE | EventMask::MOVED_TO;
+        let mut words = if kinds.has(Kind::Landed) { landing } else { EventMask::empty() };
+        words.extend(WORDS.iter().filter(|(kind, ..)| kinds.has(*kind)).map(|(_, word, _)| *word));
+        if kinds.has(Kind::CloseWrite) {
+            words |= EventMask::MOVED_TO; // for what a rename uncovers
+        }
+        Subscription { kinds, words, watches, patterns }
+    }
+
+    /// What to ask of the kernel for a watch.
+    pub fn interest(&self, watch: WatchId) -> WatchMask {
+        let mut mask = WatchMask::empty();
+        if !self.wants_watch(watch) {
+            return mask;
+        }
+        if self.kinds.has(Kind::Landed) {
+            mask |= WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO;
+        }
+        for (kind, _, word) in WORDS {
+            if self.kinds.has(kind) {
+                mask |= word;
+            }
+        }
+        mask
+    }
+
+    /// Does it want events of that watch?
+    pub fn wants_watch(&self, watch: WatchId) -> bool {
+        self.watches.as_ref().is_none_or(|watches| watches.contains(&watch))
+    }
+
+    /// Does it want to hear of each file that has landed, renamed ones included?
+    pub fn wants_landed(&self) -> bool {
+        self.kinds.has(Kind::Landed)
+    }
+
+    /// Must the path be known to tell whether it wants a file? With any pattern it must: `target` excludes a
+    /// directory of that name too, and that directory is watched for others.
+    pub fn needs_path(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    /// As which kind this plugin wants the event, if at all. `relative` is looked at only if
+    /// [`Subscription::needs_path`].
+    pub fn wants(&self, happened: &Happened<'_>, relative: &Path) -> Option<Kind> {
+        if !happened.what.intersects(self.words) {
+            return None;
+        }
+        let kind = self.kind(happened)?;
+        (self.wants_watch(happened.watch) && self.patterns.accepts(relative, entry(happened))).then_some(kind)
+    }
+
+    fn kind(&self, happened: &Happened<'_>) -> Option<Kind> {
+        let landing = EventMask::CLOSE_WRITE | EventMask::MOVED_TO;
+        if !happened.directory && self.kinds.has(Kind::Landed) && happened.what.intersects(landing) {
+            return Some(Kind::Landed);
+        }
+        let told =
+            WORDS.iter().find(|(kind, word, _)| happened.what.contains(*word) && self.kinds.has(*kind));
+        told.map(|(kind, ..)| *kind).or_else(|| self.uncovered(happened))
+    }
+
+    /// A plugin that asked for close-write alone does not hear of renames; but a file that had a name which it does
+    /// not want (`.upload.part`) was never told to it, and now has one that it wants.
+    fn uncovered(&self, happened: &Happened<'_>) -> Option<Kind> {
+        let from = happened.renamed_from?;
+        let was_told = from.was_wanted
+            && self.wants_watch(from.watch)
+            && self.patterns.accepts(&from.relative, Entry::File);
+        let uncovered = !happened.directory && self.kinds.has(Kind::CloseWrite) && !was_told;
+        uncovered.then_some(Kind::CloseWrite)
+    }
+
+    /// Would it be told of a file of that name that is renamed to there?
+    pub fn hears_of_rename(&self, watch: WatchId, relative: &Path) -> bool {
+        self.wants_landed() && self.wants_watch(watch) && self.patterns.accepts(relative, Entry::File)
+    }
+}

@@ -8,15 +8,15 @@ use std::sync::Once;
 use std::time::Duration;
 
 use abi_stable::erased_types::TD_Opaque;
-use abi_stable::library::{RootModuleError, RootModuleResult, __call_root_module_loader};
+use abi_stable::library::{__call_root_module_loader, RootModuleError, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::std_types::{RNone, RResult, RSlice, RSome, RStr, RString, RVec};
 
 use super::module::{HostApi_Ref, PluginModule, PluginModule_Ref};
 use super::object::{Handler, Handler_TO};
 use super::types::{
-    CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_RETRY_AFTER, PANICKED, REJECT, RETRY,
-    UNKNOWN_OPERATION,
+    CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_RETRY_AFTER, PANICKED, REJECT,
+    RETRY, UNKNOWN_OPERATION,
 };
 use crate::config::Config;
 use crate::error;
@@ -60,7 +60,8 @@ pub fn create_unhooked<P: Plugin>(host: HostApi_Ref, context: u64, config: RStr<
     let made = contain(|| {
         install_logger();
         host.during(|| {
-            let config = P::Config::from_json(config.as_str()).map_err(|e| (REJECT, format!("configuration: {e:#}")))?;
+            let config = P::Config::from_json(config.as_str())
+                .map_err(|e| (REJECT, format!("configuration: {e:#}")))?;
             P::new(config, host).map_err(|e| match error::verdict(Err(e)) {
                 Verdict::Reject { message } => (REJECT, message),
                 Verdict::Retry { message, .. } => (RETRY, message),

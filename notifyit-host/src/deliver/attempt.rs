@@ -1,0 +1,198 @@
+//! One attempt: where is the file now, what is it like, what does the plugin say.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use notifyit_plugin_api::Kind;
+use notifyit_plugin_api::abi::abi_stable::std_types::{RSlice, RStr};
+use notifyit_plugin_api::abi::{EventRaw, FLAG_DIRECTORY};
+use tracing::debug;
+
+use super::lane::Lane;
+use super::retry::{FENCES, Work};
+use crate::event::FileEvent;
+use crate::plugin::{Instance, Reply};
+use crate::source::renames::Renames;
+use crate::source::tree::SharedTree;
+use crate::sys::{self, Stat};
+
+/// What attempts need to know of the tree and the watches.
+#[derive(Debug)]
+pub struct Places {
+    /// Where directories are.
+    pub tree: Arc<SharedTree>,
+    /// Where files went.
+    pub renames: Arc<Renames>,
+    /// The names of the watches.
+    pub watches: Vec<String>,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// The plugin has answered.
+    Answered(Reply),
+    /// Not made: the file is missing, and may have been renamed.
+    Missing,
+    /// Not made: the file is gone, or is no file.
+    Gone,
+    /// Not made: the file was renamed, and the rename is an event of its own for this plugin.
+    Superseded,
+}
+
+/// Makes attempts; keeps the path's memory from one to the next.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    places: Arc<Places>,
+    path: Vec<u8>,
+    root: usize,
+}
+
+impl Attempt {
+    pub(super) fn new(places: Arc<Places>) -> Self {
+        Attempt { places, path: Vec::with_capacity(256), root: 0 }
+    }
+
+    /// The path of the last attempt.
+    pub(super) fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+
+    /// Makes the path of an event without an attempt.
+    pub(super) fn locate(&mut self, event: &FileEvent) -> usize {
+        let tree = self.places.tree.read();
+        self.root = tree.write_path(event.node, &mut self.path);
+        self.path.extend_from_slice(event.name.as_bytes());
+        usize::from(tree.watch(event.node).0)
+    }
+
+    /// Calls the plugin with the event as its file is now.
+    pub(super) fn make(
+        &mut self,
+        lane: &Lane,
+        worker: usize,
+        work: &mut Work,
+        instance: &mut Instance,
+    ) -> Tried {
+        if self.follow(lane, work) {
+            return Tried::Superseded;
+        }
+        let watch = self.locate(&work.event);
+        let stat = match sys::stat(self.path()) {
+            Ok(None) if work.event.is_landing() && work.fences < FENCES => return Tried::Missing,
+            Ok(None) if work.event.kind == Kind::Landed => return Tried::Gone,
+            Ok(Some(stat)) if work.event.kind == Kind::Landed && !stat.is_file() => return Tried::Gone,
+            Ok(stat) => stat,
+            Err(error) => {
+                debug!("failed to look at {:?}: {error}", self.path());
+                None
+            }
+        };
+        let raw = self.raw(lane, work, watch, stat);
+        let in_hand = &lane.desks[worker].in_hand;
+        if lane.timeout.is_some() {
+            in_hand.begin(&self.path);
+        }
+        let reply = instance.on_event(&raw);
+        let missed = lane.timeout.is_some().then(|| in_hand.end()).flatten();
+        if let (Some(since), Some(timeout)) = (missed, lane.timeout) {
+            let took = since.elapsed();
+            if took > timeout {
+                tracing::warn!(
+                    "plugin `{}` came back from {:?} after {took:.1?}, over its timeout of {timeout:?}",
+                    lane.name,
+                    self.path()
+                );
+            }
+        }
+        Tried::Answered(reply)
+    }
+
+    /// Brings the event to where its file was renamed to. Returns whether the plugin hears of that by itself.
+    fn follow(&mut self, lane: &Lane, work: &mut Work) -> bool {
+        let before = (work.event.node, Arc::clone(&work.event.name));
+        if !self.places.renames.follow(&mut work.event) {
+            return false;
+        }
+        let tree = self.places.tree.read();
+        let from = tree.relative(before.0, &before.1);
+        let to = tree.relative(work.event.node, &work.event.name);
+        let watch = tree.watch(work.event.node);
+        work.event.renamed_from = Some(Arc::from(from.as_path()));
+        work.event.kind == Kind::Landed && lane.subscription.hears_of_rename(watch, &to)
+    }
+
+    fn raw<'a>(&'a self, lane: &Lane, work: &'a Work, watch: usize, stat: Option<Stat>) -> EventRaw<'a> {
+        let name = self.places.watches[watch].as_str();
+        let event = &work.event;
+        let root = &self.path[..self.root];
+        let root = if root.len() > 1 { &root[..root.len() - 1] } else { root };
+        let from = event.renamed_from.as_ref().map_or(&[][..], |path| path.as_os_str().as_bytes());
+        EventRaw {
+            id: identity(name, &self.path[self.root..], stat),
+            kind: event.kind.code(),
+            origin: event.origin.code(),
+            attempt: work.failed.saturating_add(1),
+            flags: if event.directory { FLAG_DIRECTORY } else { 0 },
+            watch: RStr::from_str(name),
+            root: RSlice::from_slice(root),
+            path: RSlice::from_slice(&self.path),
+            relative_from: self.root as u64,
+            renamed_from: RSlice::from_slice(from),
+            device: stat.map_or(0, |s| s.device),
+            inode: stat.map_or(0, |s| s.inode),
+            size: stat.map_or(0, |s| s.size),
+            mode: stat.map_or(0, |s| s.mode),
+            mtime_nanos: stat.map_or(0, |s| s.mtime_nanos),
+            mtime_seconds: stat.map_or(0, |s| s.mtime_seconds),
+            seen_nanos: event.seen_nanos,
+            timeout_nanos: lane.timeout.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
+            spare: [0; 8],
+            extra: RSlice::EMPTY,
+        }
+    }
+}
+
+/// Names a version of a file: watch, relative path, inode, size, mtime. FNV-1a, 64 bits: a handler may keep these
+/// numbers for years, so the function can never change.
+fn identity(watch: &str, relative: &[u8], stat: Option<Stat>) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut feed = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    feed(watch.as_bytes());
+    feed(&[0]);
+    feed(relative);
+    feed(&[0]);
+    if let Some(stat) = stat {
+        feed(&stat.inode.to_le_bytes());
+        feed(&stat.size.to_le_bytes());
+        feed(&stat.mtime_seconds.to_le_bytes());
+        feed(&stat.mtime_nanos.to_le_bytes());
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_of_a_version_never_changes() {
+        let stat = Stat { device: 1, inode: 2, size: 3, mode: 4, mtime_seconds: 5, mtime_nanos: 6 };
+        assert_eq!(
+            identity("in", b"a/b.txt", Some(stat)),
+            identity("in", b"a/b.txt", Some(Stat { device: 9, mode: 9, ..stat }))
+        );
+        assert_ne!(
+            identity("in", b"a/b.txt", Some(stat)),
+            identity("in", b"a/b.txt", Some(Stat { size: 4, ..stat }))
+        );
+        assert_ne!(identity("ina", b"/b", None), identity("in", b"a/b", None));
+        assert_eq!(format!("{:016x}", identity("in", b"a/b.txt", Some(stat))), "90ecea534aca7128");
+    }
+}

@@ -1,0 +1,208 @@
+//! One plugin's lane: a bounded queue in front of its workers.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use super::pause::Pause;
+use super::retry::RetryPolicy;
+use crate::event::FileEvent;
+use crate::route::Subscription;
+
+/// What its workers and the source share of a lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// The instance's name.
+    pub(super) name: String,
+    pub(super) subscription: Subscription,
+    pub(super) policy: RetryPolicy,
+    pub(super) timeout: Option<Duration>,
+    pub(super) pause: Pause,
+    pub(super) desks: Vec<Desk>,
+    /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
+    capacity: usize,
+    under_way: AtomicUsize,
+    overfull: AtomicBool,
+    not_kept: AtomicU64,
+    closing: OnceLock<Instant>,
+}
+
+/// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    inbox: Mutex<Inbox>,
+    ready: Condvar,
+    pub(super) in_hand: InHand,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: VecDeque<FileEvent>,
+    fenced: Vec<u64>,
+    nudged: bool,
+}
+
+/// What a worker has in hand, for the watchdog. Kept only in lanes with a timeout.
+#[derive(Debug, Default)]
+pub(super) struct InHand {
+    path: Mutex<Option<(Instant, Vec<u8>)>>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        name: String,
+        subscription: Subscription,
+        policy: RetryPolicy,
+        timeout: Option<Duration>,
+        capacity: usize,
+        workers: u16,
+    ) -> Lane {
+        Lane {
+            name,
+            subscription,
+            policy,
+            timeout,
+            pause: Pause::default(),
+            desks: (0..workers).map(|_| Desk::default()).collect(),
+            capacity,
+            under_way: AtomicUsize::new(0),
+            overfull: AtomicBool::new(false),
+            not_kept: AtomicU64::new(0),
+            closing: OnceLock::new(),
+        }
+    }
+
+    /// How many more events it may take.
+    pub(super) fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.under_way.load(Ordering::Acquire))
+    }
+
+    /// How many events are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// Takes a burst for one worker; the vector comes back empty. The caller has kept to [`Lane::room`].
+    pub(super) fn take(&self, worker: usize, burst: &mut Vec<FileEvent>) {
+        self.under_way.fetch_add(burst.len(), Ordering::AcqRel);
+        self.desks[worker].put(burst);
+    }
+
+    /// So many events are settled.
+    pub(super) fn settled(&self, count: usize) {
+        let before = self.under_way.fetch_sub(count, Ordering::AcqRel);
+        if before - count <= self.capacity / 2 && self.overfull.swap(false, Ordering::AcqRel) {
+            let lost = self.not_kept.swap(0, Ordering::AcqRel);
+            info!("plugin `{}` takes events again; {lost} were not kept", self.name);
+        }
+    }
+
+    /// Events came that there was no room for.
+    pub(super) fn refuse(&self, count: u64) {
+        self.not_kept.fetch_add(count, Ordering::AcqRel);
+        if !self.overfull.swap(true, Ordering::AcqRel) {
+            error!(
+                "plugin `{}` has fallen {} events behind, more are not kept and their files stay unhandled; give it \
+                 more workers or a longer queue (plugin.{}.workers, .queue)",
+                self.name, self.capacity, self.name
+            );
+        }
+    }
+
+    /// Wakes every worker, to look at the pause or the closing again.
+    pub(super) fn nudge(&self) {
+        for desk in &self.desks {
+            desk.lock().nudged = true;
+            desk.ready.notify_all();
+        }
+    }
+
+    /// No more events come. Workers leave when all is handled, or at that time.
+    pub(super) fn close(&self, until: Instant) {
+        let _ = self.closing.set(until);
+        self.nudge();
+    }
+
+    /// Until when workers may go on, once the lane is closing.
+    pub(super) fn closing(&self) -> Option<Instant> {
+        self.closing.get().copied()
+    }
+}
+
+impl Desk {
+    fn put(&self, burst: &mut Vec<FileEvent>) {
+        self.lock().queue.extend(burst.drain(..));
+        self.ready.notify_one();
+    }
+
+    /// A fence has been passed.
+    pub(super) fn fence_passed(&self, serial: u64) {
+        self.lock().fenced.push(serial);
+        self.ready.notify_one();
+    }
+
+    /// Takes what is there into `local` (which is empty) and `fenced`, without waiting.
+    pub(super) fn fetch(&self, local: &mut VecDeque<FileEvent>, fenced: &mut Vec<u64>) {
+        let mut inbox = self.lock();
+        std::mem::swap(&mut inbox.queue, local);
+        fenced.append(&mut inbox.fenced);
+    }
+
+    /// Takes only what fences have passed.
+    pub(super) fn fetch_fenced(&self, fenced: &mut Vec<u64>) {
+        fenced.append(&mut self.lock().fenced);
+    }
+
+    /// Waits until something is there, a nudge comes, or time is up.
+    pub(super) fn wait(&self, until: Option<Instant>) {
+        self.wait_while(until, |inbox| inbox.queue.is_empty() && inbox.fenced.is_empty());
+    }
+
+    /// Waits until a nudge comes or time is up, whatever lies there.
+    pub(super) fn wait_for_nudge(&self, until: Instant) {
+        self.wait_while(Some(until), |_| true);
+    }
+
+    fn wait_while(&self, until: Option<Instant>, idle: impl Fn(&Inbox) -> bool) {
+        let mut inbox = self.lock();
+        while idle(&inbox) && !inbox.nudged {
+            let Some(until) = until else {
+                inbox = self.ready.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            inbox = self.ready.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        inbox.nudged = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InHand {
+    pub(super) fn begin(&self, path: &[u8]) {
+        *self.lock() = Some((Instant::now(), path.to_owned()));
+    }
+
+    /// Returns when it began.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.lock().take().map(|(since, _)| since)
+    }
+
+    /// Since when the worker has had what in hand.
+    pub(super) fn look(&self) -> Option<(Instant, Vec<u8>)> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Vec<u8>)>> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,248 @@
+//! When to try again, and what waits until then.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::event::{FileEvent, NodeId};
+
+/// How often and how long an event is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The pause behind the first failed attempt; each further one is twice as long …
+    pub first: Duration,
+    /// … but never longer than this.
+    pub max: Duration,
+    /// After so long since the first failure the event is given up.
+    pub within: Duration,
+    /// After so many attempts, if set, too.
+    pub attempts: Option<u32>,
+}
+
+impl RetryPolicy {
+    /// The pause behind failed attempt number `attempt` (from 1). `jitter` in 0..1 spreads it over the upper half,
+    /// so that what failed together is not tried together for ever.
+    pub fn pause(&self, attempt: u32, asked: Option<Duration>, jitter: f64) -> Duration {
+        let doubled =
+            self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+        let capped = doubled.min(self.max);
+        let spread = capped.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0);
+        spread.max(asked.unwrap_or(Duration::ZERO))
+    }
+
+    /// Is it over after this failed attempt?
+    pub fn is_exhausted(&self, attempt: u32, since_first: Duration) -> bool {
+        self.attempts.is_some_and(|most| attempt >= most) || since_first >= self.within
+    }
+}
+
+/// A number in 0..1 that is another one at each call.
+pub(super) fn jitter() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8) >> 32;
+    f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
+/// An event and what has become of it so far.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) event: FileEvent,
+    /// Failed attempts that count.
+    pub(super) failed: u32,
+    /// When the first of them failed.
+    pub(super) since: Option<Instant>,
+    /// How many fences have been passed since its file was found missing.
+    pub(super) fences: u8,
+}
+
+/// After so many fences a missing file is gone for sure: none of what the kernel told was a rename of it.
+pub(super) const FENCES: u8 = 2;
+
+impl Work {
+    pub(super) fn new(event: FileEvent) -> Work {
+        Work { event, failed: 0, since: None, fences: 0 }
+    }
+}
+
+/// A file, for order: what comes for a file that waits, waits behind it.
+type Key = (NodeId, Arc<OsStr>);
+
+fn key(event: &FileEvent) -> Key {
+    (event.node, Arc::clone(&event.name))
+}
+
+#[derive(Debug)]
+struct Entry {
+    work: Work,
+    /// `None` while it waits for a fence.
+    due: Option<Instant>,
+    serial: u64,
+    behind: VecDeque<FileEvent>,
+}
+
+/// What a worker has put off. Bounded by the lane's queue: everything in here counts as queued.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    entries: HashMap<Key, Entry>,
+    due: BTreeMap<(Instant, u64), Key>,
+    fenced: HashMap<u64, Key>,
+    serial: u64,
+}
+
+/// What is to be done with an event that has just arrived.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// Nothing waits for that file: go on.
+    Free(FileEvent),
+    /// A newer version: go on with it; so many older events are settled by that.
+    Replaces(FileEvent, usize),
+    /// It waits behind an older one.
+    Behind,
+}
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Puts an event off until `due`, and with it what is to stay behind it.
+    pub(super) fn until(&mut self, work: Work, due: Instant, behind: VecDeque<FileEvent>) {
+        self.serial += 1;
+        let key = key(&work.event);
+        self.due.insert((due, self.serial), key.clone());
+        self.entries.insert(key, Entry { work, due: Some(due), serial: self.serial, behind });
+    }
+
+    /// Puts an event off until a fence. Returns the number to call back [`Waiting::passed`] with.
+    pub(super) fn until_fence(&mut self, work: Work, behind: VecDeque<FileEvent>) -> u64 {
+        self.serial += 1;
+        let key = key(&work.event);
+        self.fenced.insert(self.serial, key.clone());
+        self.entries.insert(key, Entry { work, due: None, serial: self.serial, behind });
+        self.serial
+    }
+
+    /// When the next one is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.keys().next().map(|(at, _)| *at)
+    }
+
+    /// The next one that is due, with what stays behind it.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Work, VecDeque<FileEvent>)> {
+        let (at, _) = self.due.keys().next()?;
+        if *at > now {
+            return None;
+        }
+        let (_, key) = self.due.pop_first()?;
+        self.entries.remove(&key).map(|entry| (entry.work, entry.behind))
+    }
+
+    /// The one that waited for that fence, if it still does.
+    pub(super) fn passed(&mut self, serial: u64) -> Option<(Work, VecDeque<FileEvent>)> {
+        let key = self.fenced.remove(&serial)?;
+        self.entries.remove(&key).map(|entry| (entry.work, entry.behind))
+    }
+
+    /// An event arrives: what waits for its file?
+    pub(super) fn arrives(&mut self, event: FileEvent) -> Arrival {
+        if self.entries.is_empty() {
+            return Arrival::Free(event);
+        }
+        let key = key(&event);
+        let Some(entry) = self.entries.get_mut(&key) else { return Arrival::Free(event) };
+        if !(event.is_landing() && entry.work.event.is_landing() && entry.behind.is_empty()) {
+            entry.behind.push_back(event);
+            return Arrival::Behind;
+        }
+        let serial = entry.serial;
+        match entry.due {
+            Some(due) => drop(self.due.remove(&(due, serial))),
+            None => drop(self.fenced.remove(&serial)),
+        }
+        self.entries.remove(&key);
+        Arrival::Replaces(event, 1)
+    }
+
+    /// Everything, in no order: the lane stops.
+    pub(super) fn drain_unfenced(&mut self) -> Vec<(Work, VecDeque<FileEvent>)> {
+        let keys: Vec<Key> = self.fenced.drain().map(|(_, key)| key).collect();
+        keys.iter().filter_map(|key| self.entries.remove(key)).map(|e| (e.work, e.behind)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Sequence;
+    use notifyit_plugin_api::{Kind, Origin};
+
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            first: Duration::from_secs(1),
+            max: Duration::from_secs(600),
+            within: Duration::from_secs(86_400),
+            attempts: None,
+        }
+    }
+
+    fn event(name: &str, kind: Kind) -> FileEvent {
+        FileEvent {
+            sequence: Sequence(1),
+            node: NodeId(0),
+            name: OsStr::new(name).into(),
+            kind,
+            origin: Origin::Live,
+            directory: false,
+            seen_nanos: 0,
+            renamed_from: None,
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_never_overflow() {
+        let at = |attempt| policy().pause(attempt, None, 1.0).as_secs();
+        assert_eq!([at(1), at(2), at(3), at(10), at(11), at(u32::MAX)], [1, 2, 4, 512, 600, 600]);
+        assert_eq!(policy().pause(1, None, 0.0), Duration::from_millis(750));
+        assert_eq!(policy().pause(1, Some(Duration::from_secs(9)), 0.5), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn it_is_over_by_time_or_by_attempts() {
+        let mut policy = policy();
+        assert!(!policy.is_exhausted(1_000, Duration::from_secs(86_399)));
+        assert!(policy.is_exhausted(1, Duration::from_secs(86_400)));
+        policy.attempts = Some(3);
+        assert!(!policy.is_exhausted(2, Duration::ZERO));
+        assert!(policy.is_exhausted(3, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_newer_version_replaces_one_that_waits_and_other_events_wait_behind_it() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        let mut waiting = Waiting::default();
+        waiting.until(Work::new(event("a", Kind::Landed)), later, VecDeque::new());
+        assert!(matches!(waiting.arrives(event("b", Kind::Landed)), Arrival::Free(_)));
+        assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Replaces(_, 1)));
+        assert!(waiting.is_empty() && waiting.next_due().is_none());
+
+        waiting.until(Work::new(event("a", Kind::Landed)), later, VecDeque::new());
+        assert!(matches!(waiting.arrives(event("a", Kind::Delete)), Arrival::Behind));
+        assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Behind));
+        assert!(waiting.take_due(now).is_none());
+        let (work, behind) = waiting.take_due(later).unwrap();
+        assert_eq!((work.event.kind, behind.len(), waiting.is_empty()), (Kind::Landed, 2, true));
+    }
+
+    #[test]
+    fn a_fence_brings_back_its_own_event_unless_a_newer_one_came() {
+        let mut waiting = Waiting::default();
+        let one = waiting.until_fence(Work::new(event("a", Kind::Landed)), VecDeque::new());
+        let two = waiting.until_fence(Work::new(event("b", Kind::Landed)), VecDeque::new());
+        assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Replaces(_, 1)));
+        assert!(waiting.passed(one).is_none());
+        assert!(waiting.passed(two).is_some());
+        assert!(waiting.passed(two).is_none());
+    }
+}

@@ -1,0 +1,363 @@
+//! A lane's worker: one thread with one instance of the plugin.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info, warn};
+
+use super::attempt::{Attempt, Places, Tried};
+use super::lane::Lane;
+use super::pause::{Change, Leave};
+use super::retry::{Arrival, FENCES, Waiting, Work, jitter};
+use crate::event::{FileEvent, Outcome};
+use crate::log::one_line;
+use crate::plugin::{CreateError, Instance, Reply};
+use crate::settle::Settle;
+use crate::source::fence::SourceHandle;
+
+/// A burst is flushed when it is this long, or when nothing waits.
+const BURST: usize = 1024;
+/// Between the two fences that show that a missing file was not renamed: the kernel tells of a rename a moment
+/// *behind* doing it.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Makes an instance of the plugin.
+pub(super) type Create = dyn Fn() -> Result<Instance, CreateError> + Send + Sync;
+
+/// What a worker is made of.
+pub(super) struct Worker {
+    lane: Arc<Lane>,
+    index: usize,
+    create: Arc<Create>,
+    instance: Option<Instance>,
+    settle: Arc<Settle>,
+    source: SourceHandle,
+    attempt: Attempt,
+    /// Events taken from the inbox, in order; what waited behind another goes to the front.
+    local: VecDeque<FileEvent>,
+    fenced: Vec<u64>,
+    waiting: Waiting,
+    /// Done, but not flushed yet.
+    burst: Vec<Work>,
+    /// Since the last flush, something was called.
+    unflushed: bool,
+}
+
+/// Does the worker go on?
+#[derive(PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Leave,
+}
+
+impl Worker {
+    pub(super) fn new(
+        lane: Arc<Lane>,
+        index: usize,
+        create: Arc<Create>,
+        settle: Arc<Settle>,
+        source: SourceHandle,
+        places: Arc<Places>,
+    ) -> Self {
+        Worker {
+            lane,
+            index,
+            create,
+            instance: None,
+            settle,
+            source,
+            attempt: Attempt::new(places),
+            local: VecDeque::new(),
+            fenced: Vec::new(),
+            waiting: Waiting::default(),
+            burst: Vec::new(),
+            unflushed: false,
+        }
+    }
+
+    /// Makes the first instance. An error here is the start's error.
+    pub(super) fn make_instance(&mut self) -> Result<(), CreateError> {
+        self.instance = Some((self.create)()?);
+        Ok(())
+    }
+
+    /// Works until the lane is closed.
+    pub(super) fn run(mut self) {
+        while self.turn() == Flow::GoOn {}
+        self.flush();
+        if let Some(mut instance) = self.instance.take() {
+            if let Reply::Retry { message, .. } | Reply::Reject { message } | Reply::Panicked { message } =
+                instance.shutdown()
+            {
+                warn!("plugin `{}` failed to shut down: {}", self.lane.name, one_line(&message));
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Flow {
+        let closing = self.lane.closing();
+        if closing.is_some_and(|until| Instant::now() >= until) {
+            return Flow::Leave;
+        }
+        if self.local.is_empty() {
+            self.lane.desks[self.index].fetch(&mut self.local, &mut self.fenced);
+        } else if !self.waiting.is_empty() {
+            self.lane.desks[self.index].fetch_fenced(&mut self.fenced);
+        }
+        let leave = self.lane.pause.leave(Instant::now());
+        if let Leave::Wait(until) = leave {
+            return self.hold(until, closing);
+        }
+        if let Some((work, behind)) = self.next() {
+            self.handle(work, behind);
+            return Flow::GoOn;
+        }
+        if leave == Leave::Probe {
+            self.lane.pause.not_tried();
+        }
+        if self.local.is_empty() { self.idle(closing) } else { Flow::GoOn }
+    }
+
+    /// The lane pauses.
+    fn hold(&mut self, until: Instant, closing: Option<Instant>) -> Flow {
+        self.flush();
+        if closing.is_some() {
+            return Flow::Leave;
+        }
+        self.desk().wait_for_nudge(until);
+        Flow::GoOn
+    }
+
+    /// Nothing to do: flush, then wait.
+    fn idle(&mut self, closing: Option<Instant>) -> Flow {
+        if self.unflushed {
+            self.flush();
+            return Flow::GoOn;
+        }
+        if closing.is_some() {
+            // The source has stopped: no fence will be passed any more.
+            let unfenced = self.waiting.drain_unfenced();
+            if unfenced.is_empty() {
+                return Flow::Leave;
+            }
+            for (mut work, behind) in unfenced {
+                work.fences = FENCES;
+                self.handle(work, behind);
+            }
+            return Flow::GoOn;
+        }
+        self.desk().wait(self.waiting.next_due());
+        Flow::GoOn
+    }
+
+    /// The next event to try, with what is to stay behind it.
+    fn next(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
+        while let Some(serial) = self.fenced.pop() {
+            let Some((mut work, behind)) = self.waiting.passed(serial) else { continue };
+            work.fences += 1;
+            if work.fences >= FENCES {
+                return Some((work, behind));
+            }
+            self.waiting.until(work, Instant::now() + LOOK_AGAIN, behind);
+        }
+        if !self.waiting.is_empty()
+            && let Some(due) = self.waiting.take_due(Instant::now())
+        {
+            return Some(due);
+        }
+        let event = self.local.pop_front()?;
+        match self.waiting.arrives(event) {
+            Arrival::Free(event) => Some((Work::new(event), VecDeque::new())),
+            Arrival::Replaces(event, older) => {
+                self.lane.settled(older);
+                Some((Work::new(event), VecDeque::new()))
+            }
+            Arrival::Behind => None,
+        }
+    }
+
+    /// Tries an event and does what its result asks for.
+    fn handle(&mut self, mut work: Work, behind: VecDeque<FileEvent>) {
+        self.make_sure_of_instance();
+        let Some(instance) = self.instance.as_mut() else {
+            let again = Instant::now() + self.lane.policy.first;
+            return self.waiting.until(work, again, behind);
+        };
+        let tried = self.attempt.make(&self.lane, self.index, &mut work, instance);
+        let reply = match tried {
+            Tried::Answered(reply) => reply,
+            Tried::Missing => return self.fence(work, behind),
+            Tried::Gone => return self.end(&Outcome::Gone, behind),
+            Tried::Superseded => {
+                self.lane.settled(1);
+                return self.bring_forward(behind);
+            }
+        };
+        self.unflushed = true;
+        match reply {
+            Reply::Done => {
+                self.worked();
+                self.burst.push(work);
+                self.bring_forward(behind);
+                if self.burst.len() >= BURST {
+                    self.flush();
+                }
+            }
+            Reply::Reject { message } => {
+                self.worked();
+                self.end(&Outcome::Rejected(message), behind);
+            }
+            Reply::Retry { message, after } => self.failed(work, behind, &message, after),
+            Reply::Panicked { message } => {
+                self.panicked(&message);
+                self.failed(work, behind, &format!("panicked: {message}"), None);
+            }
+        }
+    }
+
+    /// Asks the source whether everything up to now, a rename of this file perhaps, has been read.
+    fn fence(&mut self, work: Work, behind: VecDeque<FileEvent>) {
+        let serial = self.waiting.until_fence(work, behind);
+        let (lane, index) = (Arc::clone(&self.lane), self.index);
+        self.source.fence(move || lane.desks[index].fence_passed(serial));
+    }
+
+    /// The event of the last attempt is settled.
+    fn end(&mut self, outcome: &Outcome, behind: VecDeque<FileEvent>) {
+        self.settle.record(&self.lane.name, self.attempt.path(), outcome);
+        self.lane.settled(1);
+        self.bring_forward(behind);
+    }
+
+    /// What waited behind an event is next.
+    fn bring_forward(&mut self, behind: VecDeque<FileEvent>) {
+        for event in behind.into_iter().rev() {
+            self.local.push_front(event);
+        }
+    }
+
+    fn worked(&mut self) {
+        if self.lane.pause.worked() == Change::GoesOn {
+            info!("plugin `{}` works again", self.lane.name);
+            self.lane.nudge();
+        }
+    }
+
+    /// An attempt has failed, but the event may still be handled.
+    fn failed(
+        &mut self,
+        mut work: Work,
+        behind: VecDeque<FileEvent>,
+        message: &str,
+        after: Option<Duration>,
+    ) {
+        let now = Instant::now();
+        let lane = Arc::clone(&self.lane);
+        if work.fences >= FENCES {
+            return self.end(&Outcome::Gone, behind);
+        }
+        let was_pausing = lane.pause.is_pausing();
+        if let Change::Pauses(pause) = lane.pause.failed(hash_of(&work.event), now, &lane.policy) {
+            self.say_pause(pause, message);
+        }
+        if was_pausing {
+            // The plugin is at fault, not the file: this attempt does not count.
+            return self.waiting.until(work, now, behind);
+        }
+        work.failed += 1;
+        let since = *work.since.get_or_insert(now);
+        if lane.policy.is_exhausted(work.failed, now - since) {
+            let outcome = Outcome::Exhausted { message: message.to_owned(), attempts: work.failed };
+            return self.end(&outcome, behind);
+        }
+        let pause = lane.policy.pause(work.failed, after, jitter());
+        self.say_failure(work.failed, message, pause);
+        self.waiting.until(work, now + pause, behind);
+    }
+
+    /// The first failure of a file is said; the others are there for who looks closer.
+    fn say_failure(&self, attempt: u32, message: &str, pause: Duration) {
+        let (plugin, path, message) = (&self.lane.name, self.attempt.path(), one_line(message));
+        if attempt == 1 {
+            warn!("plugin `{plugin}` failed on {path:?}, next try in {pause:.1?}: {message}");
+        } else {
+            debug!(
+                "plugin `{plugin}` failed on {path:?} (attempt {attempt}), next try in {pause:.1?}: {message}"
+            );
+        }
+    }
+
+    fn say_pause(&self, pause: Duration, message: &str) {
+        let (plugin, message) = (&self.lane.name, one_line(message));
+        warn!(
+            "plugin `{plugin}` pauses, next try in {pause:.1?}: one file after the other failed, the last: {message}"
+        );
+    }
+
+    /// The instance has panicked; it holds nothing any more.
+    fn panicked(&mut self, message: &str) {
+        error!("plugin `{}` panicked: {}", self.lane.name, one_line(message));
+        self.instance = None;
+    }
+
+    /// Makes the instance anew if it has to be. If that fails, the lane pauses.
+    fn make_sure_of_instance(&mut self) {
+        if self.instance.is_some() {
+            return;
+        }
+        match (self.create)() {
+            Ok(instance) => self.instance = Some(instance),
+            Err(error) => {
+                let change = self.lane.pause.broken(Instant::now(), &self.lane.policy);
+                if let Change::Pauses(pause) = change {
+                    let (plugin, error) = (&self.lane.name, error.to_string());
+                    let error = one_line(&error);
+                    error!("plugin `{plugin}` cannot be made anew, next try in {pause:.1?}: {error}");
+                }
+            }
+        }
+    }
+
+    /// Ends a burst: what was reported as done is settled, or tried again if the flush failed.
+    fn flush(&mut self) {
+        if !std::mem::take(&mut self.unflushed) {
+            return;
+        }
+        let Some(instance) = self.instance.as_mut() else {
+            return self.undo_burst("panicked before it had flushed");
+        };
+        match instance.flush() {
+            Reply::Done => {
+                self.settle.delivered(self.burst.len() as u64);
+                self.lane.settled(self.burst.len());
+                self.burst.clear();
+            }
+            Reply::Panicked { message } => {
+                self.panicked(&message);
+                self.undo_burst(&format!("panicked in flush: {message}"));
+            }
+            Reply::Retry { message, .. } | Reply::Reject { message } => {
+                self.undo_burst(&format!("failed to flush: {message}"));
+            }
+        }
+    }
+
+    fn undo_burst(&mut self, message: &str) {
+        for work in std::mem::take(&mut self.burst) {
+            self.attempt.locate(&work.event);
+            self.failed(work, VecDeque::new(), message, None);
+        }
+    }
+
+    fn desk(&self) -> &super::lane::Desk {
+        &self.lane.desks[self.index]
+    }
+}
+
+fn hash_of(event: &FileEvent) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (event.node, &event.name).hash(&mut hasher);
+    hasher.finish()
+}

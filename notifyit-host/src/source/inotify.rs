@@ -1,0 +1,387 @@
+//! The loop: waits, reads, decodes, keeps the tree true, hands each event to the sink.
+
+use std::ffi::OsStr;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use inotify::{EventMask, Inotify};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionread};
+use tracing::{debug, error};
+
+use super::fence::{Fences, Request, SourceHandle, queued_bytes};
+use super::gather::Gather;
+use super::renames::Renames;
+use super::roots::{self, Rooted, State};
+use super::tree::SharedTree;
+use super::{Root, Sink};
+use crate::event::{Happened, NodeId, RenamedFrom, Sequence};
+use crate::route::patterns::Entry;
+use crate::sys;
+
+/// The read buffer: two thousand events with short names.
+const BUFFER: usize = 64 * 1024;
+/// The least that an event takes in the kernel's queue, with a name of up to 15 bytes.
+const USUAL_BYTES: u64 = 32;
+/// How long the second half of a rename is waited for. The kernel queues both within one call.
+const PAIR_WITHIN: Duration = Duration::from_millis(100);
+/// After an overflow the tree is repaired once the flood has had this long to end.
+const REPAIR_AFTER: Duration = Duration::from_millis(200);
+/// Overflows closer together than this are one episode.
+const EPISODE: Duration = Duration::from_secs(5);
+
+/// The source. Lives on its own thread once [`Source::spawn`]ed.
+#[derive(Debug)]
+pub struct Source<S> {
+    pub(super) inotify: Inotify,
+    pub(super) tree: Arc<SharedTree>,
+    pub(super) roots: Vec<Rooted>,
+    pub(super) sink: S,
+    pub(super) failed_said: Option<Instant>,
+    renames: Arc<Renames>,
+    handle: SourceHandle,
+    fences: Fences,
+    gather: Gather,
+    queue_limit: u64,
+    sequence: u64,
+    moves: Vec<MovedAway>,
+    last_overflow: Option<Instant>,
+    repair_at: Option<Instant>,
+}
+
+/// The first half of a rename, waiting for its second.
+#[derive(Debug)]
+struct MovedAway {
+    cookie: u32,
+    node: NodeId,
+    name: Arc<OsStr>,
+    directory: bool,
+    from: RenamedFrom,
+    at: Instant,
+}
+
+/// What a turn of the loop ends with.
+enum Turn {
+    GoOn,
+    Leave,
+}
+
+impl<S: Sink> Source<S> {
+    /// Watches every root that is there. When it returns, every watch is in place.
+    ///
+    /// # Errors
+    ///
+    /// A root that is not there and not awaited; a limit reached; no permission for a root.
+    pub fn start(
+        roots: Vec<Root>,
+        tree: Arc<SharedTree>,
+        renames: Arc<Renames>,
+        handle: SourceHandle,
+        sink: S,
+    ) -> Result<Self> {
+        let now = Instant::now();
+        let mut source = Source {
+            inotify: roots::instance()?,
+            tree,
+            renames,
+            roots: roots.into_iter().map(|root| Rooted { root, state: State::Missing(now) }).collect(),
+            sink,
+            failed_said: None,
+            handle,
+            fences: Fences::default(),
+            gather: Gather::new(now),
+            queue_limit: sys::queue_limit(),
+            sequence: 0,
+            moves: Vec::new(),
+            last_overflow: None,
+            repair_at: None,
+        };
+        source.add_roots()?;
+        Ok(source)
+    }
+
+    /// Runs the loop on a thread of its own, until [`SourceHandle::stop`]. `ended` is told if it fails.
+    ///
+    /// # Errors
+    ///
+    /// No thread to be had.
+    pub fn spawn(mut self, ended: impl FnOnce(anyhow::Error) + Send + 'static) -> Result<JoinHandle<()>>
+    where
+        S: 'static,
+    {
+        let body = move || {
+            if let Err(error) = self.run() {
+                ended(error.context("the inotify loop failed"));
+            }
+        };
+        thread::Builder::new().name("source".into()).spawn(body).context("failed to start a thread")
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let now = Instant::now();
+            let next = self.due(now);
+            self.tidy();
+            let (readable, asked) = self.wait(next.map(|at| at.saturating_duration_since(now)))?;
+            if asked && matches!(self.answer(&mut buffer)?, Turn::Leave) {
+                return Ok(());
+            }
+            if readable {
+                self.gather_and_read(&mut buffer)?;
+            }
+        }
+    }
+
+    /// Waits for events or requests, `None` for ever. Returns which there are.
+    fn wait(&self, timeout: Option<Duration>) -> Result<(bool, bool)> {
+        let timeout = timeout.map(|t| Timespec {
+            tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(t.subsec_nanos()),
+        });
+        let wake = self.handle.wake();
+        let mut fds = [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(&wake, PollFlags::IN)];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => Ok((!fds[0].revents().is_empty(), !fds[1].revents().is_empty())),
+            Err(Errno::INTR) => Ok((false, false)),
+            Err(error) => Err(error).context("failed to poll"),
+        }
+    }
+
+    /// Does what time has come for. Returns when the next such time is.
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        let mut next = self.look_for_roots(now);
+        let mut sooner = |at: Instant| next = Some(next.map_or(at, |n| n.min(at)));
+        if let Some(at) = self.repair_at {
+            if at <= now {
+                self.repair_at = None;
+                self.repair();
+            } else {
+                sooner(at);
+            }
+        }
+        while let Some(moved) = self.moves.first() {
+            if moved.at + PAIR_WITHIN > now {
+                sooner(moved.at + PAIR_WITHIN);
+                break;
+            }
+            let moved = self.moves.remove(0);
+            self.moved_out(&moved);
+        }
+        next
+    }
+
+    /// Frees what was kept for events under way, once there are none.
+    fn tidy(&mut self) {
+        if !self.sink.is_idle() {
+            return;
+        }
+        self.renames.clear();
+        if self.tree.read().has_buried() && self.moves.is_empty() {
+            self.tree.write().sweep();
+        }
+    }
+
+    fn answer(&mut self, buffer: &mut [u8]) -> Result<Turn> {
+        for request in self.handle.take() {
+            match request {
+                Request::Fence(reply) => self.fences.set(self.queued_bytes(), reply),
+                Request::Stop => {
+                    let mut left = self.queued_bytes();
+                    while left > 0 {
+                        let read = self.read(buffer)?;
+                        left = if read == 0 { 0 } else { left.saturating_sub(read) };
+                    }
+                    return Ok(Turn::Leave);
+                }
+            }
+        }
+        Ok(Turn::GoOn)
+    }
+
+    fn queued_bytes(&self) -> u64 {
+        ioctl_fionread(&self.inotify).unwrap_or(0)
+    }
+
+    fn gather_and_read(&mut self, buffer: &mut [u8]) -> Result<()> {
+        let queued = self.queued_bytes() / USUAL_BYTES;
+        if let Some(nap) = self.gather.wait(Instant::now(), queued, self.queue_limit) {
+            thread::sleep(nap);
+        }
+        while self.read(buffer)? > buffer.len() as u64 / 2 {}
+        Ok(())
+    }
+
+    /// Reads and decodes one buffer. Returns how many bytes of the kernel's queue that were.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<u64> {
+        let events = match self.inotify.read_events(buffer) {
+            Ok(events) => events,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.fences.pass_all();
+                return Ok(0);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            Err(error) => return Err(error).context("failed to read events"),
+        };
+        let seen_nanos = sys::wall_nanos();
+        let (mut bytes, mut count) = (0, 0);
+        for event in events {
+            bytes += queued_bytes(event.name.map(OsStr::len));
+            count += 1;
+            self.decode(event.wd.get_watch_descriptor_id(), event.mask, event.cookie, event.name, seen_nanos);
+        }
+        self.sink.end_of_burst();
+        self.fences.advance(bytes);
+        self.gather.read(count);
+        Ok(bytes)
+    }
+
+    fn decode(&mut self, wd: i32, what: EventMask, cookie: u32, name: Option<&OsStr>, seen_nanos: u64) {
+        self.sequence += 1;
+        if what.contains(EventMask::Q_OVERFLOW) {
+            return self.overflowed();
+        }
+        if what.contains(EventMask::IGNORED) {
+            return self.unwatched(wd);
+        }
+        let mut next = self.tree.read().by_wd(wd).next();
+        while let Some(node) = next {
+            match name {
+                Some(name) => self.entry(node, what, cookie, name, seen_nanos),
+                // What an event without a name says of a directory, its parent's event says with one.
+                None if what
+                    .intersects(EventMask::MOVE_SELF | EventMask::DELETE_SELF | EventMask::UNMOUNT) =>
+                {
+                    self.check_root(node);
+                }
+                None => {}
+            }
+            next = self.tree.read().twin(node);
+        }
+    }
+
+    /// Something happened to an entry of a directory.
+    fn entry(&mut self, node: NodeId, what: EventMask, cookie: u32, name: &OsStr, seen_nanos: u64) {
+        let directory = what.contains(EventMask::ISDIR);
+        let mut renamed = None;
+        if what.contains(EventMask::MOVED_FROM) {
+            self.moved_from(node, cookie, name, directory);
+        } else if what.contains(EventMask::MOVED_TO) {
+            renamed = self.moved_to(node, cookie, name, directory);
+        } else if directory && what.contains(EventMask::CREATE) {
+            self.adopt(node, name);
+        }
+        let watch = self.tree.read().watch(node);
+        let happened = Happened {
+            sequence: Sequence(self.sequence),
+            node,
+            watch,
+            name,
+            what,
+            directory,
+            seen_nanos,
+            renamed_from: renamed.as_ref().map(|moved| &moved.from),
+        };
+        self.sink.event(&happened);
+    }
+
+    fn moved_from(&mut self, node: NodeId, cookie: u32, name: &OsStr, directory: bool) {
+        let (watch, relative) = {
+            let tree = self.tree.read();
+            (tree.watch(node), tree.relative(node, name))
+        };
+        let was_wanted = self.roots[usize::from(watch.0)].root.patterns.accepts(&relative, Entry::File);
+        let from = RenamedFrom { watch, relative: Arc::from(relative.as_path()), was_wanted };
+        self.moves.push(MovedAway { cookie, node, name: name.into(), directory, from, at: Instant::now() });
+    }
+
+    /// The second half of a rename, or a move from outside. Returns the first half.
+    fn moved_to(&mut self, node: NodeId, cookie: u32, name: &OsStr, directory: bool) -> Option<MovedAway> {
+        let watch = self.tree.read().watch(node);
+        // A directory reached from two roots tells each rename twice: its own root's half is the better one.
+        let own = self.moves.iter().position(|m| m.cookie == cookie && m.from.watch == watch);
+        let found = own.or_else(|| self.moves.iter().position(|m| m.cookie == cookie));
+        let moved = found.map(|index| self.moves.remove(index));
+        match (&moved, directory) {
+            (Some(moved), false) if !self.sink.is_idle() => {
+                let place = (node, Arc::from(name));
+                self.renames.note(Sequence(self.sequence), (moved.node, Arc::clone(&moved.name)), place);
+            }
+            (_, false) => {}
+            (Some(moved), true) => self.directory_renamed(moved, node, name),
+            (None, true) => self.adopt(node, name),
+        }
+        moved
+    }
+
+    fn directory_renamed(&mut self, moved: &MovedAway, node: NodeId, name: &OsStr) {
+        let known = self.tree.read().child(moved.node, &moved.name);
+        let Some(known) = known else { return self.adopt(node, name) };
+        let (watch, relative) = {
+            let tree = self.tree.read();
+            (tree.watch(node), tree.relative(node, name))
+        };
+        let root = &self.roots[usize::from(watch.0)].root;
+        if !root.recursive || root.patterns.excludes_dir(&relative) {
+            return self.drop_subtree(known);
+        }
+        let replaced = self.tree.write().rename(known, node, name);
+        self.drop_watches(&replaced);
+        if moved.from.watch != watch || root.patterns.needs_path() {
+            // Other patterns hold here, or the same ones say something else of the new path.
+            self.adopt_again(known);
+        }
+    }
+
+    /// The second half of a rename has not come: it went out of the tree.
+    fn moved_out(&mut self, moved: &MovedAway) {
+        if !moved.directory {
+            return;
+        }
+        let known = self.tree.read().child(moved.node, &moved.name);
+        let Some(node) = known else { return };
+        if !self.is_still_there(node) {
+            debug!("{:?} was moved out of the watched tree", self.tree.read().path(node));
+            self.drop_subtree(node);
+        }
+    }
+
+    /// The kernel has dropped a watch.
+    fn unwatched(&mut self, wd: i32) {
+        let nodes = self.tree.write().forget_wd(wd);
+        for node in nodes {
+            if self.tree.read().is_root(node) {
+                self.check_root(node);
+            } else {
+                self.drop_subtree(node);
+            }
+        }
+    }
+
+    fn overflowed(&mut self) {
+        let now = Instant::now();
+        if self.last_overflow.is_none_or(|at| now - at > EPISODE) {
+            error!(
+                "the kernel's event queue overflowed (limit {}) and events are lost; raise it with sysctl \
+                 fs.inotify.max_queued_events={}",
+                self.queue_limit,
+                self.queue_limit.saturating_mul(8)
+            );
+        }
+        self.last_overflow = Some(now);
+        self.repair_at = Some(now + REPAIR_AFTER);
+    }
+
+    /// For messages: how many directories are watched.
+    pub fn directories(&self) -> usize {
+        self.tree.read().len()
+    }
+
+    /// How many roots are not there yet.
+    pub fn missing(&self) -> usize {
+        self.roots.iter().filter(|r| matches!(r.state, State::Missing(_))).count()
+    }
+}

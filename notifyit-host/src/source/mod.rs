@@ -1,0 +1,61 @@
+//! Where events come from: one inotify instance, read by one thread, and the tree of watched directories.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `inotify` | the loop: reads, gathers, decodes, keeps the tree true, hands each event to the [`Sink`] |
+//! | `walk` | watching a directory and all beneath it, without being led elsewhere |
+//! | `roots` | the watched directories that the user named: there, gone, awaited |
+//! | `gather` | when to wait for more before a read |
+//! | `fence` | telling that everything up to now has been read |
+//! | `tree` | nodes, names, watch descriptors |
+//! | `renames` | where files went while work on them was under way |
+
+pub mod inotify;
+mod walk;
+mod roots;
+mod gather;
+pub mod fence;
+pub mod tree;
+pub mod renames;
+
+use std::path::PathBuf;
+
+use crate::event::{Happened, WatchId};
+use crate::route::patterns::Patterns;
+
+/// A directory to watch.
+#[derive(Debug)]
+pub struct Root {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Also everything beneath it?
+    pub recursive: bool,
+    /// Which directories beneath it are not to be watched.
+    pub patterns: Patterns,
+    /// Is it no error if it is not there at the start?
+    pub may_be_missing: MayBeMissing,
+}
+
+/// Whether a root that is not there at the start is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayBeMissing {
+    /// It is waited for.
+    Yes,
+    /// It is an error.
+    No,
+}
+
+/// Where events go. Everything is called on the source's thread and must not wait.
+pub trait Sink: Send {
+    /// What to ask of the kernel for a watch, beside what the source needs itself.
+    fn interest(&self, watch: WatchId) -> ::inotify::WatchMask;
+
+    /// One event.
+    fn event(&mut self, happened: &Happened<'_>);
+
+    /// No more events for now, or enough of them: hand them on.
+    fn end_of_burst(&mut self);
+
+    /// Is any event under way? If none is, nothing names a directory that is gone.
+    fn is_idle(&self) -> bool;
+}

@@ -1,0 +1,90 @@
+//! Watching a directory and all beneath it.
+//!
+//! Whoever may write beneath a root may swap a directory for a link at any moment. So each directory is opened from
+//! the root's own descriptor, following no link, and the watch is added through `/proc/self/fd`: what is watched is
+//! what was opened.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
+use rustix::io::Errno;
+
+/// The most bytes of a path that are handed to the kernel at once (its limit is 4,096, with the NUL).
+const PIECE: usize = 4_000;
+
+/// Opens a root. Its own path may hold links: it is the user's.
+pub(super) fn open_root(path: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Opens a directory beneath a root for listing, at any depth, following no link. An empty path is the root.
+pub(super) fn open_beneath(root: &OwnedFd, relative: &[u8]) -> io::Result<OwnedFd> {
+    let list = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let pass = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if relative.is_empty() {
+        return Ok(openat(root, ".", list, Mode::empty())?);
+    }
+    let mut rest = relative;
+    let mut here: Option<OwnedFd> = None;
+    while rest.len() > PIECE {
+        let cut = rest[..PIECE].iter().rposition(|b| *b == b'/').ok_or(Errno::NAMETOOLONG)?;
+        here = Some(step(here.as_ref().unwrap_or(root), &rest[..cut], pass)?);
+        rest = &rest[cut + 1..];
+    }
+    step(here.as_ref().unwrap_or(root), rest, list)
+}
+
+fn step(from: &OwnedFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(from, path, flags, Mode::empty(), resolve) {
+        // Kernels before 5.6, and sandboxes that do not know the call: one component after the other.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let pass = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut here: Option<OwnedFd> = None;
+            let mut parts = path.split(|b| *b == b'/').peekable();
+            while let Some(part) = parts.next() {
+                let how = if parts.peek().is_some() { pass } else { flags };
+                here = Some(openat(here.as_ref().unwrap_or(from), part, how, Mode::empty())?);
+            }
+            here.ok_or_else(|| Errno::NOENT.into())
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The path through which a watch is added to what was opened.
+pub(super) fn watch_path(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
+}
+
+/// Calls back with the name of each directory in a directory.
+pub(super) fn for_each_directory(directory: OwnedFd, mut found: impl FnMut(&OsStr)) -> io::Result<()> {
+    let mut listing = Dir::new(directory)?;
+    while let Some(entry) = listing.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let is_directory = match entry.file_type() {
+            FileType::Directory => true,
+            FileType::Unknown => is_directory(&listing, name),
+            _ => false,
+        };
+        if is_directory {
+            found(OsStr::from_bytes(name));
+        }
+    }
+    Ok(())
+}
+
+/// For file systems that do not tell types in a listing.
+fn is_directory(listing: &Dir, name: &[u8]) -> bool {
+    let Ok(fd) = listing.fd() else { return false };
+    statat(fd, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}

@@ -1,0 +1,110 @@
+//! The few things that are asked of the kernel beside files and threads.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::io::Errno;
+
+/// What a file was like at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Type and permissions.
+    pub mode: u32,
+    /// Modification time: seconds since 1970.
+    pub mtime_seconds: i64,
+    /// Modification time: nanoseconds of the second.
+    pub mtime_nanos: u32,
+}
+
+impl Stat {
+    /// Is it a directory?
+    pub fn is_directory(&self) -> bool {
+        rustix::fs::FileType::from_raw_mode(self.mode) == rustix::fs::FileType::Directory
+    }
+
+    /// Is it a regular file?
+    pub fn is_file(&self) -> bool {
+        rustix::fs::FileType::from_raw_mode(self.mode) == rustix::fs::FileType::RegularFile
+    }
+}
+
+/// What lies at an absolute path, or `None` if nothing does. A symbolic link is not followed.
+///
+/// # Errors
+///
+/// Anything but "not there": missing permissions, a path longer than `PATH_MAX`, an I/O error.
+pub fn stat(path: &Path) -> io::Result<Option<Stat>> {
+    look(path, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// As [`stat`], but a symbolic link is followed.
+///
+/// # Errors
+///
+/// As [`stat`].
+pub fn stat_followed(path: &Path) -> io::Result<Option<Stat>> {
+    look(path, AtFlags::empty())
+}
+
+fn look(path: &Path, flags: AtFlags) -> io::Result<Option<Stat>> {
+    let wanted = StatxFlags::TYPE | StatxFlags::MODE | StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME;
+    match statx(CWD, path, flags, wanted) {
+        Ok(x) => Ok(Some(Stat {
+            device: rustix::fs::makedev(x.stx_dev_major, x.stx_dev_minor),
+            inode: x.stx_ino,
+            size: x.stx_size,
+            mode: u32::from(x.stx_mode),
+            mtime_seconds: x.stx_mtime.tv_sec,
+            mtime_nanos: x.stx_mtime.tv_nsec,
+        })),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Nanoseconds since 1970 by the wall clock.
+pub fn wall_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A limit of inotify: the smaller of the system's (`fs.inotify.…`) and the user namespace's (`user.…`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Its value.
+    pub value: u64,
+    /// The name that `sysctl` knows it by.
+    pub sysctl: &'static str,
+}
+
+/// How many directories this user may watch.
+pub fn watch_limit() -> Option<Limit> {
+    smaller(&["fs.inotify.max_user_watches", "user.max_inotify_watches"])
+}
+
+/// How many inotify instances this user may have.
+pub fn instance_limit() -> Option<Limit> {
+    smaller(&["fs.inotify.max_user_instances", "user.max_inotify_instances"])
+}
+
+/// How many events the kernel queues before it drops.
+pub fn queue_limit() -> u64 {
+    smaller(&["fs.inotify.max_queued_events"]).map_or(16_384, |limit| limit.value)
+}
+
+fn smaller(names: &[&'static str]) -> Option<Limit> {
+    let read = |name: &&'static str| {
+        let text = fs::read_to_string(Path::new("/proc/sys").join(name.replace('.', "/"))).ok()?;
+        Some(Limit { value: text.trim().parse().ok()?, sysctl: name })
+    };
+    names.iter().filter_map(read).min_by_key(|limit| limit.value)
+}
