@@ -1,5 +1,5 @@
 //! Panics where its configuration says: in `new`, `on_event`, `flush`, `shutdown`, `drop`, or in the drop of what it
-//! throws.
+//! throws (`payload`). In `on_event` and `flush` only for a file with `poison` in its name, in its first attempt.
 #![forbid(unsafe_code)]
 
 use notifyit_plugin_api::{Event, Host, Plugin, Result, config, export_plugin, log};
@@ -11,6 +11,8 @@ struct Config {
 
 struct Panics {
     config: Config,
+    /// A poisoned file came since the last flush.
+    poisoned: bool,
 }
 
 /// Its drop throws, too.
@@ -34,15 +36,15 @@ impl Plugin for Panics {
     type Config = Config;
 
     fn new(config: Config, _: Host) -> Result<Self> {
-        let panics = Panics { config };
+        let panics = Panics { config, poisoned: false };
         panics.at("new");
         Ok(panics)
     }
 
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
-        let poisoned = event.name().to_string_lossy().contains("poison");
         // The first attempt alone, so that what comes after a panic can be seen.
-        if poisoned && event.attempt() == 1 {
+        if event.attempt() == 1 && event.name().to_string_lossy().contains("poison") {
+            self.poisoned = true;
             self.at("on_event");
             if self.config.r#in.iter().any(|p| p == "payload") {
                 std::panic::panic_any(Bomb);
@@ -53,7 +55,9 @@ impl Plugin for Panics {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.at("flush");
+        if std::mem::take(&mut self.poisoned) {
+            self.at("flush");
+        }
         Ok(())
     }
 

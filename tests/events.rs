@@ -1,0 +1,146 @@
+//! Kinds, filters, and what counts as landed.
+
+use std::fs;
+
+use notifyit_tests::{Host, Running};
+
+fn kinds(host: &Running, relative: &str) -> Vec<String> {
+    let records = host.attempts("recorder", relative).into_iter();
+    records.map(|record| record.event["kind"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn kinds_are_asked_for_in_a_list_and_in_any_spelling() {
+    for spelling in [vec!["-e", "create,delete"], vec!["-e", "IN_CREATE", "-e", "in_delete"]] {
+        let host = Host::new().plugin("recorder").args(spelling).start();
+        host.write("a.txt", "x");
+        fs::remove_file(host.path("a.txt")).unwrap();
+        host.answered("recorder", "a.txt", 2);
+        assert_eq!(kinds(&host, "a.txt"), ["create", "delete"]);
+        host.stop().success();
+    }
+}
+
+#[test]
+fn a_rename_is_told_as_moved_from_and_moved_to() {
+    let host = Host::new().plugin("recorder").args(["-e", "moved-from,moved-to"]).start();
+    host.write("a.txt", "x");
+    host.rename("a.txt", "b.txt");
+    host.answered("recorder", "b.txt", 1);
+    assert_eq!(kinds(&host, "a.txt"), ["moved-from"]);
+    assert_eq!(kinds(&host, "b.txt"), ["moved-to"]);
+    assert_eq!(host.attempts("recorder", "b.txt")[0].event["renamed_from"], "a.txt");
+    host.stop().success();
+}
+
+#[test]
+fn directories_have_events_too() {
+    let host = Host::new().plugin("recorder").args(["-r", "-e", "create,delete"]).start();
+    host.mkdir("dir");
+    let made = host.answered("recorder", "dir", 1);
+    assert_eq!(made[0].event["directory"], true);
+    fs::remove_dir(host.path("dir")).unwrap();
+    host.answered("recorder", "dir", 2);
+    assert_eq!(kinds(&host, "dir"), ["create", "delete"]);
+    host.stop().success();
+}
+
+#[test]
+fn an_ordinary_file_lands_once() {
+    let host = Host::new().plugin("recorder").start();
+    for n in 0..200 {
+        host.write(n.to_string(), "x");
+    }
+    for n in 0..200 {
+        host.handled("recorder", n.to_string());
+    }
+    host.drained("recorder");
+    for n in 0..200 {
+        assert_eq!(host.times_done("recorder", n.to_string()), 1, "{n}");
+    }
+    host.stop().success();
+}
+
+#[test]
+fn what_is_renamed_in_has_landed() {
+    let host = Host::new().plugin("recorder").start();
+    fs::rename(host.aside("a.txt", "x"), host.path("a.txt")).unwrap();
+    host.handled("recorder", "a.txt");
+    host.drained("recorder");
+    assert_eq!(host.times_done("recorder", "a.txt"), 1);
+    host.stop().success();
+}
+
+#[test]
+fn what_is_renamed_within_has_landed_under_its_new_name() {
+    let host = Host::new().plugin("recorder").args(["--exclude", "*.part"]).start();
+    host.write("a.part", "x");
+    host.rename("a.part", "a.txt");
+    host.handled("recorder", "a.txt");
+    host.drained("recorder");
+    assert_eq!(host.times_done("recorder", "a.txt"), 1);
+    assert!(host.attempts("recorder", "a.part").is_empty());
+    host.stop().success();
+}
+
+#[test]
+fn what_is_linked_in_has_landed() {
+    let host = Host::new().plugin("recorder").start();
+    fs::hard_link(host.aside("a.txt", "x"), host.path("a.txt")).unwrap();
+    host.handled("recorder", "a.txt");
+    host.drained("recorder");
+    assert_eq!(host.times_done("recorder", "a.txt"), 1);
+    host.stop().success();
+}
+
+#[test]
+fn a_file_that_is_still_written_has_not_landed() {
+    let host = Host::new().plugin("recorder").start();
+    let open = fs::File::create(host.path("a.txt")).unwrap();
+    host.drained("recorder");
+    assert!(host.attempts("recorder", "a.txt").is_empty());
+    drop(open);
+    host.handled("recorder", "a.txt");
+    host.stop().success();
+}
+
+#[test]
+fn patterns_choose_files() {
+    let host = Host::new().plugin("recorder").args(["-r", "--include", "*.jpg", "--include", "in/**/*.png"]);
+    let host = host.args(["--exclude", "secret*", "--exclude", "in/no.jpg"]);
+    host.mkdir("in/deep/er");
+    let host = host.start();
+    let (yes, no) = (
+        ["a.jpg", "in/b.jpg", "in/deep/c.png", "in/deep/er/d.png", "in/e.png"],
+        ["a.txt", "f.png", "secret.jpg", "in/secret-g.jpg", "in/no.jpg"],
+    );
+    for name in no.iter().chain(&yes) {
+        host.write(name, "x");
+    }
+    for name in yes {
+        host.handled("recorder", name);
+    }
+    for name in no {
+        assert!(host.attempts("recorder", name).is_empty(), "{name}");
+    }
+    host.stop().success();
+}
+
+#[test]
+fn each_watch_has_a_name_that_events_carry() {
+    let config = "[[watch]]\nname = \"first\"\npath = \"{root}\"\n[[watch]]\nname = \"second\"\npath = \"{temp}/home\"\n";
+    let host = Host::new().named_plugin("recorder").config(&format!(
+        "{config}[plugin.all]\nlibrary = \"recorder\"\nconfig = {{ out = \"{{temp}}/all.jsonl\" }}\n\
+         [plugin.one]\nlibrary = \"recorder\"\nwatch = [\"second\"]\nconfig = {{ out = \"{{temp}}/one.jsonl\" }}\n"
+    ));
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.aside("home/b.txt", "x");
+    host.handled("all", "a.txt");
+    host.handled("all", "b.txt");
+    host.handled("one", "b.txt");
+    assert!(host.attempts("one", "a.txt").is_empty());
+    assert_eq!(host.attempts("all", "a.txt")[0].event["watch"], "first");
+    assert_eq!(host.attempts("all", "b.txt")[0].event["watch"], "second");
+    host.stop().success();
+}

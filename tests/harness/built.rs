@@ -1,0 +1,108 @@
+//! Builds what the tests run. `cargo test` makes no `.so` of a plugin, and must work on a fresh clone.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use rustix::fs::{FlockOperation, flock};
+
+const PACKAGES: [&str; 9] = [
+    "notifyit-host",
+    "notifyit-print",
+    "notifyit-exec",
+    "notifyit-recorder",
+    "notifyit-panics",
+    "notifyit-wrong-layout",
+    "notifyit-no-layout",
+    "notifyit-other-major",
+    "notifyit-no-loader",
+];
+
+/// The built host.
+pub(crate) fn binary() -> PathBuf {
+    profile_directory().join("notifyit")
+}
+
+/// The library of a plugin, of the project's own or of the fixtures: `print` → `…/libnotifyit_print.so`.
+pub fn library(plugin: &str) -> PathBuf {
+    profile_directory().join(file_name(plugin))
+}
+
+/// A plugin that was built with `panic = "abort"`.
+pub fn aborting_library() -> PathBuf {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        once_per_run("abort", || cargo_build(&["--profile", "abort", "-p", "notifyit-panics"]))
+    });
+    target_directory().join("abort").join(file_name("panics"))
+}
+
+/// The name of a plugin's library in the target directory.
+pub(crate) fn file_name(plugin: &str) -> String {
+    format!("libnotifyit_{}.so", plugin.replace('-', "_"))
+}
+
+/// Where the build puts its results: the profile that the tests themselves were built with.
+fn profile_directory() -> &'static Path {
+    static ONCE: OnceLock<PathBuf> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let profile = own_profile_directory();
+        once_per_run("all", || {
+            let name = profile.file_name().and_then(|n| n.to_str()).expect("a profile has a plain name");
+            let mut arguments = vec!["--profile", if name == "debug" { "dev" } else { name }];
+            arguments.extend(PACKAGES.iter().flat_map(|package| ["-p", package]));
+            cargo_build(&arguments);
+        });
+        profile
+    })
+}
+
+/// `target/debug` of `target/debug/deps/host-0123456789abcdef`.
+fn own_profile_directory() -> PathBuf {
+    let own = std::env::current_exe().expect("the test binary has a path");
+    own.ancestors().nth(2).expect("the test binary lies in target/PROFILE/deps").to_owned()
+}
+
+fn target_directory() -> PathBuf {
+    own_profile_directory().parent().expect("a profile lies in the target directory").to_owned()
+}
+
+/// Runs `build` if no other process of this run of the tests has: `nextest` starts one for each test.
+fn once_per_run(what: &str, build: impl FnOnce()) {
+    let run = run_of_the_tests();
+    let mut stamp = open_stamp(&own_profile_directory().join(format!("notifyit-tests-{what}")));
+    let mut last = String::new();
+    stamp.read_to_string(&mut last).expect("the stamp is readable");
+    if last != run {
+        build();
+        stamp.set_len(0).and_then(|()| stamp.rewind()).expect("the stamp is writable");
+        stamp.write_all(run.as_bytes()).expect("the stamp is writable");
+    }
+}
+
+/// The file that says which run built last, locked until it is closed.
+fn open_stamp(path: &Path) -> File {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let stamp = opened.unwrap_or_else(|e| panic!("failed to open {path:?}: {e}"));
+    flock(&stamp, FlockOperation::LockExclusive).expect("files here can be locked");
+    stamp
+}
+
+/// Names this run: the processes of one `nextest` share its id, the tests of `cargo test` share a process.
+fn run_of_the_tests() -> String {
+    let own = || fs::read_to_string("/proc/self/stat").expect("/proc is there");
+    std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| own())
+}
+
+/// Cargo has let go of its lock before it starts the tests, so that this cannot hang.
+fn cargo_build(arguments: &[&str]) {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above tests/");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--target-dir"]).arg(target_directory()).args(arguments);
+    let output = command.current_dir(workspace).output().expect("cargo can be started");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "failed to build what the tests run ({command:?}):\n{log}");
+}

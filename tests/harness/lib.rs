@@ -1,0 +1,60 @@
+//! Runs the built host with real libraries on real files.
+//!
+//! ```no_run
+//! use notifyit_tests::Host;
+//!
+//! let host = Host::new().plugin("recorder").arg("-r").start();
+//! host.write("a.txt", "content");
+//! host.handled("recorder", "a.txt");
+//! host.stop().success();
+//! ```
+//!
+//! - `built` builds the host, its plugins and the fixtures, once per run of the tests.
+//! - [`Place`] is a test's own directory: what is watched, the plugins, what the recorders wrote.
+//! - [`Host`] says how to start, [`Running`] is the host at work, [`Exit`] what it left.
+//! - [`Record`] is one line of the fixture plugin `recorder`.
+//!
+//! Nothing here sleeps for a time that it hopes will do: each wait has a condition and the one [`DEADLINE`]. When a
+//! test fails, what the host printed is printed.
+
+mod built;
+mod place;
+mod record;
+mod stream;
+mod host;
+mod running;
+mod exit;
+
+pub use built::{aborting_library, library};
+pub use exit::Exit;
+pub use host::Host;
+pub use place::Place;
+pub use record::{Record, bytes_of};
+pub use running::Running;
+
+use std::time::{Duration, Instant};
+
+/// How long any wait may take.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Waits until `check` has an answer; none when [`DEADLINE`] has passed.
+pub fn until<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        match check() {
+            Some(answer) => return Some(answer),
+            None if Instant::now() >= end => return None,
+            None => std::thread::sleep(Duration::from_millis(3)),
+        }
+    }
+}
+
+/// Says on stderr why a test, or a part of it, is not run here.
+pub fn skip(why: &str) {
+    say(&format!("skipped: {why}"));
+}
+
+#[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails, or on request")]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}

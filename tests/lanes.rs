@@ -1,0 +1,122 @@
+//! Order, workers, deadlines: what one plugin does is no other's concern.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use notifyit_tests::Host;
+
+const FAST_AND_SLOW: &str = r#"
+[[watch]]
+path = "{root}"
+
+[plugin.fast]
+library = "recorder"
+[plugin.fast.config]
+out = "{temp}/fast.jsonl"
+
+[plugin.slow]
+library = "recorder"
+[plugin.slow.config]
+out = "{temp}/slow.jsonl"
+hold = "{temp}/hold"
+"#;
+
+#[test]
+fn a_slow_plugin_delays_no_other() {
+    let host = Host::new().named_plugin("recorder").config(FAST_AND_SLOW);
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    for n in 0..100 {
+        host.write(format!("{n}.txt"), "x");
+    }
+    for n in 0..100 {
+        host.handled("fast", format!("{n}.txt"));
+    }
+    assert!(host.records("slow").iter().all(|r| r.relative.is_none()), "it has answered nothing yet");
+    fs::remove_file(hold).unwrap();
+    for n in 0..100 {
+        host.handled("slow", format!("{n}.txt"));
+    }
+    host.stop().success();
+}
+
+#[test]
+fn events_of_one_path_stay_in_order_and_with_one_worker() {
+    let host =
+        Host::new().plugin("recorder").set("plugin.recorder.workers=4").arg("-e").arg("close-write").start();
+    let (paths, rounds) = (16, 30);
+    for round in 1..=rounds {
+        for path in 0..paths {
+            host.write(path.to_string(), "x".repeat(round));
+        }
+    }
+    for path in 0..paths {
+        host.wait_for("the last version", |host| {
+            host.attempts("recorder", path.to_string())
+                .iter()
+                .any(|r| r.event["size"] == rounds)
+                .then_some(())
+        });
+    }
+    let mut sizes: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    let mut workers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for record in host.records("recorder") {
+        let Some(path) = record.relative else { continue };
+        sizes.entry(path.clone()).or_default().extend(record.event["size"].as_u64());
+        workers.entry(path).or_default().insert((record.thread, record.instance));
+    }
+    assert!(sizes.values().all(|sizes| sizes.is_sorted()), "{sizes:?}");
+    assert!(workers.values().all(|of_path| of_path.len() == 1), "{workers:?}");
+    let all: BTreeSet<_> = workers.values().flatten().collect();
+    assert!(all.len() > 1, "several workers share the work: {all:?}");
+    host.stop().success();
+}
+
+#[test]
+fn workers_work_at_the_same_time_each_with_an_instance_of_its_own() {
+    let host =
+        Host::new().plugin("recorder").set("plugin.recorder.workers=3").set("recorder.hold='{temp}/hold'");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    for n in 0..64 {
+        host.write(n.to_string(), "x");
+    }
+    host.wait_for("three events in hand", |host| (host.count_logged(&["holding"]) == 3).then_some(()));
+    assert_eq!(host.records("recorder").iter().filter(|r| r.say == "new").count(), 3);
+    fs::remove_file(hold).unwrap();
+    for n in 0..64 {
+        host.handled("recorder", n.to_string());
+    }
+    assert_eq!(host.count_logged(&["holding"]), 3);
+    let exit = host.stop();
+    exit.success();
+    assert_eq!(exit.records("recorder").iter().filter(|r| r.say == "shutdown").count(), 3);
+}
+
+#[test]
+fn a_plugin_that_misses_its_deadline_is_reported() {
+    let host = Host::new().plugin("print").plugin("recorder").set("plugin.recorder.timeout=\"100ms\"");
+    let host = host.set("recorder.hold='{temp}/hold'");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["WARN", "recorder", "a.txt", "100ms"]);
+    host.alive("print");
+    fs::remove_file(hold).unwrap();
+    host.handled("recorder", "a.txt");
+    host.stop().success();
+}
+
+#[test]
+fn a_burst_is_handled_whole_and_in_order() {
+    let host = Host::new().plugin("recorder").arg("-r").start();
+    let files = 3000;
+    for n in 0..files {
+        host.write(format!("{n:05}"), "x");
+    }
+    host.handled("recorder", format!("{:05}", files - 1));
+    let seen: Vec<_> = host.records("recorder").into_iter().filter_map(|r| r.relative).collect();
+    assert_eq!(seen.len(), files);
+    assert!(seen.is_sorted());
+    host.stop().success();
+}

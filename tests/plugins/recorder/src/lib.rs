@@ -1,0 +1,148 @@
+//! Well-behaved: writes down each call, one line of JSON each, and answers as the name of the file says.
+//!
+//! A name is split at `.`; each part may be a word of this script:
+//!
+//! | word | answer |
+//! |---|---|
+//! | `open` | opens the event's file; its content is written down, or the error, with a retry |
+//! | `slow50ms` | takes that long |
+//! | `retry`, `retry3` | an error, always or in the first three attempts |
+//! | `after200ms` | in the first attempt an error with `RetryAfter` |
+//! | `reject` | an error with `Reject` |
+#![forbid(unsafe_code)]
+
+use std::fs::{OpenOptions, read_link};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use notifyit_plugin_api::serde_json::{Value, from_str};
+use notifyit_plugin_api::{
+    Context, Event, Host, Plugin, Reject, Result, RetryAfter, bail, config, export_plugin, json, log,
+};
+
+#[config]
+struct Config {
+    /// Where the lines go.
+    out: PathBuf,
+    /// While this file exists, no event is answered.
+    hold: Option<PathBuf>,
+    /// While this file exists, every answer is an error.
+    fail_while: Option<PathBuf>,
+    /// How long every event takes.
+    #[serde(default)]
+    slow_ms: u64,
+    /// How many calls of `flush` fail, in each instance.
+    #[serde(default)]
+    failing_flushes: u32,
+}
+
+struct Recorder {
+    config: Config,
+    instance: u64,
+}
+
+impl Plugin for Recorder {
+    type Config = Config;
+
+    fn new(config: Config, _: Host) -> Result<Self> {
+        static INSTANCES: AtomicU64 = AtomicU64::new(1);
+        let recorder = Recorder { config, instance: INSTANCES.fetch_add(1, Ordering::Relaxed) };
+        recorder.record("new", Value::Null, Value::Null)?;
+        Ok(recorder)
+    }
+
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+        let form = from_str(&event.to_json())?;
+        self.hold(event);
+        match self.answer(event) {
+            Ok(content) => self.record("done", form, content.into()),
+            Err(error) => {
+                let say = if error.downcast_ref::<Reject>().is_some() { "reject" } else { "retry" };
+                self.record(say, form, format!("{error:#}").into())?;
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.config.failing_flushes > 0 {
+            self.config.failing_flushes -= 1;
+            self.record("flush failed", Value::Null, Value::Null)?;
+            bail!("the flush failed");
+        }
+        self.record("flush", Value::Null, Value::Null)
+    }
+
+    fn shutdown(&mut self) -> Result<()> {
+        self.record("shutdown", Value::Null, Value::Null)
+    }
+}
+
+impl Recorder {
+    fn hold(&self, event: &Event<'_>) {
+        let Some(hold) = self.config.hold.as_ref().filter(|hold| hold.exists()) else { return };
+        log::info!("holding {:?}", event.relative());
+        while hold.exists() {
+            sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What the script and the configuration say; the file's content if it was to be opened.
+    fn answer(&self, event: &Event<'_>) -> Result<Option<String>> {
+        sleep(Duration::from_millis(self.config.slow_ms));
+        if self.config.fail_while.as_deref().is_some_and(Path::exists) {
+            bail!("told to fail for now");
+        }
+        let mut content = None;
+        for word in event.name().to_string_lossy().split('.') {
+            match split(word) {
+                ("slow", Some(millis)) => sleep(Duration::from_millis(millis)),
+                ("retry", times) if times.is_none_or(|times| u64::from(event.attempt()) <= times) => {
+                    bail!("told to retry in attempt {}", event.attempt());
+                }
+                ("after", Some(millis)) if event.attempt() == 1 => {
+                    bail!(RetryAfter(Duration::from_millis(millis)));
+                }
+                ("reject", _) => bail!(Reject::new("told to reject")),
+                ("open", _) => content = Some(read(event).context("failed to open the event's file")?),
+                _ => {}
+            }
+        }
+        Ok(content)
+    }
+
+    fn record(&self, say: &str, event: Value, text: Value) -> Result<()> {
+        static LINES: AtomicU64 = AtomicU64::new(1);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let line = json!({
+            "line": LINES.fetch_add(1, Ordering::Relaxed),
+            "at_nanos": u64::try_from(now.as_nanos())?,
+            "instance": self.instance,
+            "thread": read_link("/proc/thread-self")?.to_string_lossy(),
+            "say": say,
+            "text": text,
+            "event": event,
+        });
+        let mut out = OpenOptions::new().create(true).append(true).open(&self.config.out)?;
+        out.write_all(format!("{line}\n").as_bytes())?;
+        Ok(())
+    }
+}
+
+/// `slow50ms` → (`slow`, 50).
+fn split(word: &str) -> (&str, Option<u64>) {
+    let at = word.find(|c: char| c.is_ascii_digit()).unwrap_or(word.len());
+    let (verb, number) = word.split_at(at);
+    (verb, number.trim_end_matches("ms").parse().ok())
+}
+
+fn read(event: &Event<'_>) -> Result<String> {
+    let mut text = String::new();
+    event.open()?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+export_plugin!(Recorder);

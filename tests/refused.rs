@@ -1,0 +1,324 @@
+//! Files that are no plugin, or none for this host: each is refused in one line, and the host lives.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use notifyit_tests::{Exit, Host, aborting_library, library, skip};
+
+/// A file of the zoo: its name, and what the refusal must say beside that.
+type Wrong = (&'static str, &'static [&'static str]);
+
+/// What is refused aloud when it lies in a plugin directory.
+const WRONG: &[Wrong] = &[
+    ("text.so", &["ELF"]),
+    ("empty.so", &["empty"]),
+    ("cut-in-the-header.so", &["truncated"]),
+    ("cut-in-the-program-headers.so", &["truncated"]),
+    ("cut-early.so", &["truncated"]),
+    ("cut-half.so", &["truncated"]),
+    ("cut-late.so", &["truncated"]),
+    ("foreign-machine.so", &["machine"]),
+    ("foreign-class.so", &["32"]),
+    ("object.so", &["shared"]),
+    ("wrong-layout.so", &["layout", "create"]),
+    ("no-layout.so", &["layout"]),
+    ("other-major.so", &["2.0.0", "1."]),
+    ("aborts.so", &["abort"]),
+    ("world-writable.so", &["writable", "chmod"]),
+    ("group-writable.so", &["writable", "chmod"]),
+    ("foreign-owner.so", &["owner", "65534"]),
+    ("directory.so", &["regular file"]),
+    ("fifo.so", &["regular file"]),
+    ("dangling.so", &["No such file"]),
+];
+
+/// What is passed over when it lies in a plugin directory, and refused when it is named.
+const NO_PLUGIN: &[Wrong] =
+    &[("plain-c.so", &["no notifyit plugin"]), ("plain-rust.so", &["no notifyit plugin"])];
+
+fn bytes_of_a_plugin() -> Vec<u8> {
+    fs::read(library("print")).expect("the plugin was built")
+}
+
+/// Puts the whole zoo into a directory.
+fn fill(directory: &Path) {
+    let put = |name: &str, bytes: &[u8]| {
+        fs::write(directory.join(name), bytes).expect("the directory is writable");
+        set_mode(&directory.join(name), 0o644);
+    };
+    let good = bytes_of_a_plugin();
+    put("text.so", b"I am a text, not a library.\n");
+    put("empty.so", b"");
+    put("cut-in-the-header.so", &good[..20]);
+    put("cut-in-the-program-headers.so", &good[..100]);
+    put("cut-early.so", &good[..4096]);
+    put("cut-half.so", &good[..good.len() / 2]);
+    put("cut-late.so", &good[..good.len() - 1]);
+    put("foreign-machine.so", &patched(&good, 18, if cfg!(target_arch = "x86_64") { 183 } else { 62 }));
+    put("foreign-class.so", &patched(&good, 4, 1));
+    for (name, library_of) in [
+        ("wrong-layout.so", "wrong-layout"),
+        ("no-layout.so", "no-layout"),
+        ("other-major.so", "other-major"),
+    ] {
+        put(name, &fs::read(library(library_of)).expect("the fixture was built"));
+    }
+    put("aborts.so", &fs::read(aborting_library()).expect("the fixture was built"));
+    for (name, mode) in [("world-writable.so", 0o646), ("group-writable.so", 0o664)] {
+        put(name, &good);
+        set_mode(&directory.join(name), mode);
+    }
+    put("foreign-owner.so", &good);
+    chown(directory.join("foreign-owner.so"), Some(65534), None).expect("root may give a file away");
+    fs::create_dir(directory.join("directory.so")).expect("the name is free");
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::mknodat(rustix::fs::CWD, directory.join("fifo.so"), rustix::fs::FileType::Fifo, mode, 0)
+        .expect("the name is free");
+    symlink("nowhere", directory.join("dangling.so")).expect("the name is free");
+    fs::copy(library("no-loader"), directory.join("plain-rust.so")).expect("the fixture was built");
+    compile(directory);
+}
+
+/// What needs a C compiler.
+fn compile(directory: &Path) {
+    let source = directory.join("source.c");
+    fs::write(&source, "int answer(void) { return 42; }\n").expect("the directory is writable");
+    let cc = |arguments: &[&str], name: &str| {
+        let status =
+            Command::new("cc").args(arguments).arg(&source).arg("-o").arg(directory.join(name)).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !(cc(&["-shared", "-fPIC"], "plain-c.so") && cc(&["-c"], "object.so")) {
+        skip("the plain C library and the object file: there is no C compiler");
+    }
+    for name in ["plain-c.so", "object.so"] {
+        let file = directory.join(name);
+        if file.exists() {
+            set_mode(&file, 0o644);
+        }
+    }
+}
+
+fn patched(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] = byte;
+    bytes
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("the file is ours");
+}
+
+fn is_root(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip(&format!("{what}: needs root"));
+    }
+    root
+}
+
+/// Runs `-p FILE` for a file of the zoo: exit 1 and one line, before any event.
+fn refused(host: Host, file: &Path, words: &[&str]) -> Exit {
+    let exit = host.args(["-p".as_ref(), file.as_os_str()]).run();
+    let name = file.file_name().and_then(|n| n.to_str()).expect("the zoo's names are plain");
+    exit.code(1).one_error(&[name]).one_error(words);
+    exit
+}
+
+#[test]
+fn the_zoo_beside_a_plugin_is_refused_in_a_line_each_and_the_plugin_works() {
+    if !is_root("the wrong-file zoo") {
+        return;
+    }
+    let host = Host::new().plugin("print");
+    fill(&host.plugins());
+    let host = host.start();
+    host.alive("print");
+    let exit = host.stop();
+    exit.success();
+    let there = |name: &str| fs::symlink_metadata(exit.plugins().join(name)).is_ok();
+    let wrong: Vec<&Wrong> = WRONG.iter().filter(|(name, _)| there(name)).collect();
+    let mut problems = Vec::new();
+    for (name, words) in wrong {
+        let lines = exit.lines(&[name]);
+        if lines.len() != 1 || !words.iter().all(|word| lines[0].contains(word)) {
+            problems.push(format!("{name} {words:?}: {lines:#?}"));
+        }
+    }
+    for (name, _) in NO_PLUGIN {
+        problems
+            .extend(exit.lines(&[name]).iter().map(|line| format!("{name} is to be passed over: {line}")));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn each_of_the_zoo_ends_the_start_when_it_is_named() {
+    if !is_root("the wrong-file zoo") {
+        return;
+    }
+    let zoo = Host::new();
+    let cage = zoo.temp().join("named");
+    fill(&cage);
+    for (name, words) in WRONG.iter().chain(NO_PLUGIN) {
+        let file = cage.join(name);
+        if fs::symlink_metadata(&file).is_ok() {
+            refused(Host::new(), &file, words);
+        }
+    }
+}
+
+#[test]
+fn an_executable_is_no_plugin() {
+    let host = Host::new();
+    let file = host.add_library(Path::new("/proc/self/exe"), "program.so");
+    refused(host, &file, &["notifyit plugin"]);
+}
+
+#[test]
+fn a_plugin_without_section_headers_is_loaded() {
+    let host = Host::new();
+    let mut bytes = bytes_of_a_plugin();
+    // e_shoff, e_shnum, e_shstrndx of a 64-bit file.
+    bytes[0x28..0x30].fill(0);
+    bytes[0x3c..0x40].fill(0);
+    let stripped = host.aside("stripped", "");
+    fs::write(&stripped, bytes).unwrap();
+    host.add_library(&stripped, "stripped.so");
+    let host = host.start();
+    host.alive("print");
+    host.stop().success();
+}
+
+#[test]
+fn hidden_files_and_other_endings_are_not_looked_at() {
+    let host = Host::new().plugin("print");
+    for name in [".hidden.so", "libx.so.1", "notes.txt", "libx.so~"] {
+        fs::write(host.plugins().join(name), "nothing").unwrap();
+    }
+    let host = host.start();
+    host.alive("print");
+    let exit = host.stop();
+    exit.success();
+    assert!(
+        exit.lines(&["hidden"]).is_empty()
+            && exit.lines(&["libx"]).is_empty()
+            && exit.lines(&["notes"]).is_empty()
+    );
+}
+
+#[test]
+fn a_plugin_directory_that_others_may_write_to_is_refused() {
+    let host = Host::new().plugin("print").args(["-p", "print"]);
+    set_mode(&host.plugins(), 0o777);
+    host.run().code(1).one_error(&["plugins", "writable", "chmod"]);
+}
+
+#[test]
+fn trust_can_be_given_up() {
+    let host = Host::new().plugin("print").config("[host]\ntrust = \"off\"\n[[watch]]\npath = \"{root}\"\n");
+    set_mode(&host.plugins(), 0o777);
+    let host = host.start();
+    host.alive("print");
+    host.stop().success();
+}
+
+#[test]
+fn a_name_that_is_not_found_ends_the_start_and_says_where_was_looked() {
+    let host = Host::new().plugin("print").args(["-p", "prnit"]);
+    let plugins = host.plugins();
+    host.run().code(1).one_error(&["prnit", plugins.to_str().unwrap()]);
+}
+
+#[test]
+fn a_plugin_named_in_the_configuration_that_is_refused_ends_the_start() {
+    let config = "[[watch]]\npath = \"{root}\"\n[plugin.x]\nlibrary = \"{temp}/named/text.so\"\n";
+    let host = Host::new().plugin("print").config(config);
+    fs::write(host.temp().join("named/text.so"), "text").unwrap();
+    let exit = host.run();
+    exit.code(1).one_error(&["text.so", "ELF"]);
+    assert!(exit.stdout().is_empty());
+}
+
+#[test]
+fn an_error_in_new_ends_the_start_and_names_the_key() {
+    let host = Host::new().plugin("recorder").set("recorder.colour=1");
+    host.run().code(1).one_error(&["recorder", "colour"]);
+    let host = Host::new().plugin("recorder").set("recorder.slow_ms=\"soon\"");
+    host.run().code(1).one_error(&["recorder", "slow_ms"]);
+}
+
+#[test]
+fn a_host_without_any_plugin_says_so() {
+    let host = Host::new();
+    let plugins = host.plugins();
+    host.run().code(1).one_error(&["no plugin", plugins.to_str().unwrap()]);
+}
+
+/// What `cp` does: the same inode, cut to nothing and filled again.
+fn overwrite(path: &Path, bytes: &[u8]) {
+    use std::io::Write;
+    let mut file =
+        fs::OpenOptions::new().write(true).truncate(true).open(path).expect("the plugin is writable");
+    file.write_all(bytes).expect("the plugin is writable");
+}
+
+#[test]
+fn a_loaded_plugin_can_be_overwritten_in_place() {
+    let host = Host::new().plugin("print").plugin("recorder").start();
+    let file = |name: &str| -> PathBuf { host.plugins().join(name) };
+    let same = bytes_of_a_plugin();
+    overwrite(&file("libnotifyit_print.so"), &same);
+    host.alive("print");
+    overwrite(&file("libnotifyit_print.so"), &vec![0xcc; same.len()]);
+    host.alive("print");
+    overwrite(&file("libnotifyit_print.so"), b"");
+    overwrite(&file("libnotifyit_recorder.so"), b"");
+    host.alive("print");
+    host.alive("recorder");
+    // Code that was not run before is read from the file only now.
+    host.write("a.reject.txt", "x");
+    host.logged(&["told to reject"]);
+    host.stop().success();
+}
+
+/// Directories below `path` and what is in them, one level deep.
+fn staged(path: &Path) -> Vec<PathBuf> {
+    let list = |path: &Path| {
+        fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>()
+    };
+    list(path)
+        .iter()
+        .flat_map(|below| list(below))
+        .flat_map(|below| if below.is_dir() { list(&below) } else { vec![below] })
+        .collect()
+}
+
+#[test]
+fn a_private_copy_is_loaded_and_a_start_removes_what_a_dead_host_left() {
+    let host = Host::new().plugin("print");
+    let runtime = host.temp().join("run");
+    fs::create_dir(&runtime).unwrap();
+    set_mode(&runtime, 0o700);
+    let host = host.env("XDG_RUNTIME_DIR", &runtime).start();
+    host.alive("print");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid().as_raw_nonzero())).unwrap();
+    let plugins = host.plugins();
+    assert!(!maps.contains(plugins.to_str().unwrap()), "the file in the plugin directory is not mapped");
+    assert!(maps.contains(runtime.to_str().unwrap()), "the copy is");
+    let private = |path: &Path| path.metadata().unwrap().permissions().mode().trailing_zeros() >= 6;
+    let left = staged(&runtime);
+    assert!(!left.is_empty());
+    assert!(
+        left.iter().all(|file| file.ancestors().any(|above| above.starts_with(&runtime) && private(above)))
+    );
+    host.signal(rustix::process::Signal::KILL);
+    host.wait_for("its end", |host| host.exited());
+    let next = Host::new().plugin("print").env("XDG_RUNTIME_DIR", &runtime).start();
+    next.alive("print");
+    let now = staged(&runtime);
+    assert!(left.iter().all(|file| !now.contains(file)), "{left:?} was left: {now:?}");
+    next.stop().success();
+}

@@ -1,0 +1,120 @@
+//! Stopping: what was begun is finished, what was left is counted.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use notifyit_tests::{Host, Running};
+use rustix::process::Signal;
+
+/// A host whose `recorder` has one event in hand and does not let go of it.
+fn holding(config: &str) -> (Running, std::path::PathBuf) {
+    let text = format!("{config}\n[[watch]]\npath = \"{{root}}\"\n");
+    let host = Host::new().plugin("recorder").config(&text).set("recorder.hold='{temp}/hold'");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["holding", "a.txt"]);
+    (host, hold)
+}
+
+#[test]
+fn both_signals_end_it_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let host = Host::new().plugin("recorder").start();
+        host.alive("recorder");
+        host.signal(signal);
+        let exit = host.wait();
+        exit.success();
+        assert_eq!(exit.records("recorder").last().map(|r| r.say.clone()).as_deref(), Some("shutdown"));
+    }
+}
+
+#[test]
+fn an_attempt_in_flight_is_finished() {
+    let (host, hold) = holding("");
+    host.signal(Signal::TERM);
+    fs::remove_file(hold).unwrap();
+    let exit = host.wait();
+    exit.success();
+    assert_eq!(exit.times_done("recorder", "a.txt"), 1);
+}
+
+#[test]
+fn no_longer_than_grace_is_waited_for_a_plugin() {
+    let (host, _hold) = holding("[host]\ngrace = \"300ms\"");
+    let begin = Instant::now();
+    let exit = host.stop();
+    assert!(begin.elapsed() >= Duration::from_millis(300), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    exit.success();
+    assert!(!exit.lines(&["recorder", "a.txt"]).is_empty(), "what was in hand is named");
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let (host, _hold) = holding("[host]\ngrace = \"60s\"");
+    host.signal(Signal::TERM);
+    host.signal(Signal::TERM);
+    // Two signals that are pending at once are one: the second must come when the first has been taken.
+    host.wait_for("the end", |host| {
+        host.signal(Signal::TERM);
+        host.exited()
+    });
+    host.wait();
+}
+
+#[test]
+fn what_is_left_in_the_queue_is_counted() {
+    let config = r#"
+[host]
+grace = "200ms"
+[[watch]]
+path = "{root}"
+[plugin.recorder.config]
+slow_ms = 5
+"#;
+    let host = Host::new().plugin("print").plugin("recorder").config(config).start();
+    let files = 400;
+    for n in 0..files {
+        host.write(format!("{n:05}"), "x");
+    }
+    // When `print` has had the last one, the other lane has it in its queue.
+    host.handled("print", format!("{:05}", files - 1));
+    let exit = host.stop();
+    exit.success();
+    let done = exit.records("recorder").iter().filter(|r| r.say == "done").count();
+    let left = files - done;
+    assert!(left > 0, "the stop was to come in the middle");
+    assert_eq!(exit.lines(&["recorder", "left", &left.to_string()]).len(), 1, "{left} were left");
+}
+
+#[test]
+fn a_stop_under_load_loses_nothing_that_was_accepted() {
+    let host = Host::new().plugin("print").plugin("recorder").start();
+    let (files, written) = (20_000, AtomicUsize::new(0));
+    let exit = std::thread::scope(|scope| {
+        let root = host.root();
+        let written = &written;
+        scope.spawn(move || {
+            for n in 0..files {
+                fs::write(root.join(format!("{n:05}")), "x").expect("the directory is there");
+                written.store(n + 1, Ordering::Relaxed);
+            }
+        });
+        host.handled("print", "00500");
+        host.stop()
+    });
+    exit.success();
+    // One writer, one directory: what was accepted is an unbroken row from the first file on.
+    let seen: Vec<_> = exit.records("recorder").into_iter().filter_map(|r| r.relative).collect();
+    let expected: Vec<_> = (0..seen.len()).map(|n| std::path::PathBuf::from(format!("{n:05}"))).collect();
+    assert!(seen.len() > 500 && seen.len() <= written.into_inner());
+    assert!(seen == expected, "there is a hole in what was handled");
+    let text = String::from_utf8_lossy(exit.stdout()).into_owned();
+    assert!(text.ends_with('\n'), "the last line is whole");
+    let prefix = format!("{}/", exit.root().display());
+    let printed: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(&prefix)).collect();
+    let expected: Vec<_> = (0..printed.len()).map(|n| format!("{n:05}")).collect();
+    assert!(printed == expected, "there is a hole in what was printed");
+}

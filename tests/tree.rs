@@ -1,0 +1,318 @@
+//! The watched tree: directories that come, go and move.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use notifyit_tests::{Host, Running, skip};
+
+fn recursive() -> Host {
+    Host::new().plugin("recorder").arg("-r")
+}
+
+/// How many inotify watches the host has, as the kernel tells it.
+fn watches(host: &Running) -> usize {
+    let infos =
+        fs::read_dir(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero())).expect("/proc is there");
+    let texts = infos.flatten().map(|info| fs::read_to_string(info.path()).unwrap_or_default());
+    texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
+}
+
+fn has_watches(host: &Running, expected: usize) {
+    host.wait_for(&format!("{expected} watches"), |host| (watches(host) == expected).then_some(()));
+}
+
+/// Waits until a directory that was made just now is watched: writes files into it until one is handled.
+fn probe(host: &Running, directory: &str) {
+    let mut probes = 0;
+    host.wait_for(&format!("{directory} to be watched"), |host| {
+        let path = host.path(directory).join(format!("probe{probes}"));
+        probes += 1;
+        let _ = fs::write(path, "x");
+        let prefix = Path::new(directory);
+        let seen = host
+            .records("recorder")
+            .iter()
+            .any(|r| r.relative.as_deref().is_some_and(|p| p.starts_with(prefix)));
+        seen.then_some(())
+    });
+}
+
+#[test]
+fn directories_that_are_there_are_watched_all_the_way_down() {
+    let host = recursive();
+    host.mkdir("a/b/c/d/e");
+    let host = host.start();
+    has_watches(&host, 6);
+    for path in ["top.txt", "a/1.txt", "a/b/2.txt", "a/b/c/d/e/3.txt"] {
+        host.write(path, "x");
+        host.handled("recorder", path);
+    }
+    host.stop().success();
+}
+
+#[test]
+fn without_recursive_only_the_directory_itself_is_watched() {
+    let host = Host::new().plugin("recorder");
+    host.mkdir("sub");
+    let host = host.start();
+    has_watches(&host, 1);
+    host.write("sub/a.txt", "x");
+    host.write("b.txt", "x");
+    host.handled("recorder", "b.txt");
+    assert!(host.attempts("recorder", "sub/a.txt").is_empty());
+    host.stop().success();
+}
+
+#[test]
+fn a_new_directory_is_watched() {
+    let host = recursive().start();
+    host.mkdir("new/deeper");
+    probe(&host, "new/deeper");
+    host.write("new/deeper/a.txt", "x");
+    host.handled("recorder", "new/deeper/a.txt");
+    has_watches(&host, 3);
+    host.stop().success();
+}
+
+#[test]
+fn a_directory_that_is_moved_in_is_watched() {
+    let host = recursive().start();
+    fs::create_dir_all(host.temp().join("outside/deeper")).unwrap();
+    fs::rename(host.temp().join("outside"), host.path("inside")).unwrap();
+    probe(&host, "inside/deeper");
+    has_watches(&host, 3);
+    host.stop().success();
+}
+
+#[test]
+fn a_renamed_directory_goes_by_its_new_name() {
+    let host = recursive();
+    host.mkdir("old/sub");
+    host.mkdir("other");
+    let host = host.start();
+    host.rename("old", "new");
+    host.write("new/a.txt", "x");
+    host.write("new/sub/b.txt", "x");
+    host.handled("recorder", "new/a.txt");
+    host.handled("recorder", "new/sub/b.txt");
+    host.rename("new/sub", "other/moved");
+    host.write("other/moved/c.txt", "x");
+    host.handled("recorder", "other/moved/c.txt");
+    has_watches(&host, 4);
+    host.stop().success();
+}
+
+#[test]
+fn a_directory_that_is_moved_out_is_no_longer_watched() {
+    let host = recursive();
+    host.mkdir("sub/deeper");
+    let host = host.start();
+    has_watches(&host, 3);
+    fs::rename(host.path("sub"), host.temp().join("away")).unwrap();
+    has_watches(&host, 1);
+    host.aside("away/deeper/a.txt", "x");
+    host.drained("recorder");
+    assert!(
+        host.records("recorder").iter().all(|r| r.relative.as_deref() != Some(Path::new("sub/deeper/a.txt")))
+    );
+    host.stop().success();
+}
+
+#[test]
+fn a_removed_directory_leaves_nothing_and_can_come_back() {
+    let host = recursive();
+    for n in 0..20 {
+        host.mkdir(format!("sub/{n}"));
+    }
+    let host = host.start();
+    has_watches(&host, 22);
+    for _ in 0..3 {
+        fs::remove_dir_all(host.path("sub")).unwrap();
+        has_watches(&host, 1);
+        host.mkdir("sub/0");
+        probe(&host, "sub/0");
+        has_watches(&host, 3);
+    }
+    host.stop().success();
+}
+
+#[test]
+fn two_directories_that_change_places_are_told_apart() {
+    let host = recursive();
+    host.mkdir("a");
+    host.mkdir("b");
+    let host = host.start();
+    host.rename("a", "swap");
+    host.rename("b", "a");
+    host.rename("swap", "b");
+    host.write("a/in-a.txt", "x");
+    host.write("b/in-b.txt", "x");
+    host.handled("recorder", "a/in-a.txt");
+    host.handled("recorder", "b/in-b.txt");
+    host.stop().success();
+}
+
+#[test]
+fn an_excluded_directory_is_not_watched() {
+    let host = recursive().args(["--exclude", "node_modules", "--exclude", "/build"]);
+    for directory in ["node_modules/deep", "src/node_modules/x", "build/out", "src/build"] {
+        host.mkdir(directory);
+    }
+    let host = host.start();
+    has_watches(&host, 3); // the root, src, src/build
+    for path in ["node_modules/a.txt", "src/node_modules/x/b.txt", "build/out/c.txt"] {
+        host.write(path, "x");
+    }
+    host.write("src/build/d.txt", "x");
+    host.handled("recorder", "src/build/d.txt");
+    assert_eq!(host.records("recorder").iter().filter(|r| r.say == "done").count(), 1);
+    host.mkdir("new/node_modules");
+    probe(&host, "new");
+    has_watches(&host, 4);
+    host.stop().success();
+}
+
+#[test]
+fn a_file_that_is_renamed_at_once_is_told_under_one_of_its_names() {
+    let host = Host::new().plugin("print").args(["-r", "-e", "close-write"]);
+    host.mkdir("sub");
+    let host = host.start();
+    for n in 0..100 {
+        host.write(format!("{n}.part"), "x");
+        host.rename(format!("{n}.part"), format!("sub/{n}.txt"));
+    }
+    host.drained("print");
+    for n in 0..100 {
+        let times = host.printed(format!("{n}.part")) + host.printed(format!("sub/{n}.txt"));
+        assert_eq!(times, 1, "{n}");
+    }
+    host.stop().success();
+}
+
+#[test]
+fn a_file_that_lived_too_short_is_still_told() {
+    let host = Host::new().plugin("print").set("print.format=\"json\"").args(["-e", "close-write"]).start();
+    host.write("a.txt", "x");
+    fs::remove_file(host.path("a.txt")).unwrap();
+    host.wait_for("a.txt", |host| host.stdout_lines().iter().any(|l| l.contains("/a.txt\"")).then_some(()));
+    host.stop().success();
+}
+
+#[test]
+fn a_link_to_a_directory_is_not_followed_but_a_root_may_be_one() {
+    let host = recursive();
+    let outside = host.temp().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, host.path("link")).unwrap();
+    symlink(host.root(), host.temp().join("way-in")).unwrap();
+    let way_in = host.temp().join("way-in");
+    let host = host.watching([way_in.as_os_str()]).start();
+    has_watches(&host, 1);
+    fs::write(outside.join("a.txt"), "x").unwrap();
+    host.write("b.txt", "x");
+    host.handled("recorder", "b.txt");
+    assert!(host.attempts("recorder", "link/a.txt").is_empty());
+    host.stop().success();
+}
+
+#[test]
+fn several_directories_are_watched_at_once() {
+    let host = recursive();
+    let (root, other) = (host.root(), host.temp().join("other"));
+    fs::create_dir(&other).unwrap();
+    let host = host.watching([root.as_os_str(), other.as_os_str()]).start();
+    host.write("a.txt", "x");
+    fs::write(other.join("b.txt"), "x").unwrap();
+    host.handled("recorder", "a.txt");
+    host.handled("recorder", "b.txt");
+    host.stop().success();
+}
+
+#[test]
+fn a_relative_directory_is_taken_from_where_the_host_was_started() {
+    let host = recursive().watching(["in"]).start();
+    host.write("a.txt", "x");
+    host.handled("recorder", "a.txt");
+    let path = host.path("a.txt");
+    assert_eq!(host.attempts("recorder", "a.txt")[0].event["path"].as_str(), path.to_str());
+    host.stop().success();
+}
+
+#[test]
+fn overlapping_roots_blind_each_other_not() {
+    let host = recursive();
+    host.mkdir("sub/deeper");
+    let (root, sub) = (host.root(), host.path("sub"));
+    let host = host.watching([root.as_os_str(), sub.as_os_str()]).start();
+    host.write("sub/deeper/a.txt", "x");
+    host.handled("recorder", "sub/deeper/a.txt");
+    host.handled("recorder", "deeper/a.txt");
+    host.stop().success();
+}
+
+#[test]
+fn a_root_that_is_missing_is_an_error_or_waited_for() {
+    let missing = |host: &Host| host.temp().join("missing");
+    let host = recursive();
+    let path = missing(&host);
+    host.watching([path.as_os_str()]).run().code(1).one_error(&["missing", "No such file"]);
+
+    let host = recursive().arg("--wait");
+    let path = missing(&host);
+    let host = host.watching([path.as_os_str()]).spawn();
+    host.logged(&["missing"]);
+    fs::create_dir(&path).unwrap();
+    let mut probes = 0;
+    host.wait_for("the root to be watched", |host| {
+        probes += 1;
+        let _ = fs::write(path.join(format!("probe{probes}")), "x");
+        host.records("recorder").iter().any(|r| r.say == "done").then_some(())
+    });
+    host.stop().success();
+}
+
+#[test]
+fn a_root_that_is_removed_is_told_and_watched_anew_when_it_is_back() {
+    let host = recursive().arg("--wait").start();
+    fs::remove_dir(host.root()).unwrap();
+    let root = host.root();
+    host.logged(&["WARN", root.to_str().unwrap()]);
+    fs::create_dir(&root).unwrap();
+    probe(&host, "");
+    host.stop().success();
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_told_and_the_rest_is_watched() {
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let host = recursive();
+    let mut try_it = std::process::Command::new(nobody[0]);
+    let executable = notifyit_tests::library("print");
+    let allowed =
+        try_it.args(&nobody[1..]).args(["test".as_ref(), "-r".as_ref(), executable.as_os_str()]).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        return skip("needs root, setpriv, and a target directory that everyone may read");
+    }
+    let open =
+        |path: &Path| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    open(host.temp());
+    host.mkdir("locked");
+    fs::set_permissions(host.path("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    host.mkdir("free");
+    // The directory above is open to all now, so that the plugins are not to be trusted.
+    let host = host.config("[host]\ntrust = \"off\"\n[[watch]]\npath = \"{root}\"\nrecursive = true\n");
+    let host = host.wrapped(nobody.map(OsStr::new)).start();
+    host.logged(&["WARN", "locked", "ermission denied"]);
+    host.write("free/a.txt", "x");
+    host.handled("recorder", "free/a.txt");
+    host.stop().success();
+}
+
+#[test]
+fn a_directory_that_holds_the_plugins_is_not_watched() {
+    let host = recursive();
+    let temp = host.temp().to_owned();
+    host.watching([temp.as_os_str()]).run().code(1).one_error(&["plugin"]);
+}

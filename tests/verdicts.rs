@@ -1,0 +1,185 @@
+//! Every verdict and its consequence.
+
+use std::fs;
+use std::time::Duration;
+
+use notifyit_tests::{Host, Record, Running};
+
+fn recorder(retry: &str) -> Host {
+    Host::new().plugin("recorder").set(&format!("plugin.recorder.retry={retry}"))
+}
+
+fn gaps(attempts: &[Record]) -> Vec<Duration> {
+    attempts.windows(2).map(|pair| pair[1].at.saturating_sub(pair[0].at)).collect()
+}
+
+fn says(attempts: &[Record]) -> Vec<&str> {
+    attempts.iter().map(|record| record.say.as_str()).collect()
+}
+
+#[test]
+fn a_file_that_is_done_comes_once() {
+    let host = Host::new().plugin("recorder").start();
+    host.write("a.txt", "x");
+    host.handled("recorder", "a.txt");
+    host.drained("recorder");
+    let attempts = host.attempts("recorder", "a.txt");
+    assert_eq!(says(&attempts), ["done"]);
+    assert_eq!(attempts[0].attempt, 1);
+    host.stop().success();
+}
+
+#[test]
+fn an_error_is_tried_again_with_growing_pauses() {
+    let host = recorder(r#"{first="20ms",max="1s"}"#).start();
+    host.write("a.retry4.txt", "x");
+    let attempts = host.answered("recorder", "a.retry4.txt", 5);
+    assert_eq!(says(&attempts), ["retry", "retry", "retry", "retry", "done"]);
+    assert_eq!(attempts.iter().map(|r| r.attempt).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    for (gap, nominal) in gaps(&attempts).into_iter().zip([20, 40, 80, 160]) {
+        let least = Duration::from_millis(nominal).mul_f32(0.4); // there is jitter
+        assert!(gap >= least, "{gap:?} is less than {least:?}");
+    }
+    let id = &attempts[0].event["id"];
+    assert!(attempts.iter().all(|r| r.event["id"] == *id), "the same version keeps its id");
+    host.stop().success();
+}
+
+#[test]
+fn the_pauses_grow_no_longer_than_their_limit() {
+    let host = recorder(r#"{first="10ms",max="30ms"}"#).start();
+    host.write("a.retry12.txt", "x");
+    // Unlimited, the last pause alone would be 20 seconds.
+    host.handled("recorder", "a.retry12.txt");
+    host.stop().success();
+}
+
+#[test]
+fn an_error_is_logged_with_the_plugin_the_file_and_the_reason() {
+    let host = recorder(r#"{first="10ms"}"#).start();
+    host.write("a.retry1.txt", "x");
+    host.logged(&["recorder", "a.retry1.txt", "told to retry in attempt 1"]);
+    host.stop().success();
+}
+
+#[test]
+fn a_plugin_can_ask_for_a_longer_pause() {
+    let host = recorder(r#"{first="10ms"}"#).start();
+    host.write("a.after400ms.txt", "x");
+    let attempts = host.answered("recorder", "a.after400ms.txt", 2);
+    assert_eq!(says(&attempts), ["retry", "done"]);
+    assert!(gaps(&attempts)[0] >= Duration::from_millis(400), "{:?}", gaps(&attempts));
+    host.stop().success();
+}
+
+#[test]
+fn a_rejected_file_is_never_tried_again_and_logged_once() {
+    let host = recorder(r#"{first="10ms"}"#).start();
+    host.write("a.reject.txt", "x");
+    host.write("b.txt", "x");
+    host.handled("recorder", "b.txt");
+    host.drained("recorder");
+    assert_eq!(says(&host.attempts("recorder", "a.reject.txt")), ["reject"]);
+    let exit = host.stop();
+    exit.success();
+    assert_eq!(exit.lines(&["recorder", "a.reject.txt", "told to reject"]).len(), 1);
+    assert_eq!(says(&exit.attempts("recorder", "a.reject.txt")), ["reject"]);
+}
+
+#[test]
+fn a_file_is_given_up_after_the_last_attempt_and_a_person_is_told() {
+    let host = recorder(r#"{first="10ms",attempts=3}"#).start();
+    host.write("a.retry.txt", "x");
+    host.logged(&["ERROR", "recorder", "a.retry.txt"]);
+    host.drained("recorder");
+    assert_eq!(says(&host.attempts("recorder", "a.retry.txt")), ["retry"; 3]);
+    let exit = host.stop();
+    exit.success();
+    assert_eq!(exit.lines(&["ERROR", "a.retry.txt"]).len(), 1);
+}
+
+#[test]
+fn a_file_is_given_up_when_its_time_is_over() {
+    let host = recorder(r#"{first="20ms",max="20ms",for="200ms"}"#).start();
+    host.write("a.retry.txt", "x");
+    host.logged(&["ERROR", "recorder", "a.retry.txt"]);
+    let attempts = host.attempts("recorder", "a.retry.txt");
+    assert!((2..50).contains(&attempts.len()), "{} attempts", attempts.len());
+    host.stop().success();
+}
+
+#[test]
+fn a_file_that_waits_for_its_next_attempt_holds_up_no_other() {
+    let host = recorder(r#"{first="60s",max="60s"}"#).start();
+    for n in 0..5 {
+        host.write(format!("{n}.retry.txt"), "x");
+    }
+    host.write("b.txt", "x");
+    host.handled("recorder", "b.txt");
+    host.stop().success();
+}
+
+#[test]
+fn a_newer_version_of_a_waiting_file_is_tried_at_once_and_from_the_start() {
+    let host = recorder(r#"{first="60s",max="60s"}"#).set("recorder.fail_while='{temp}/broken'");
+    let broken = host.aside("broken", "");
+    let host = host.start();
+    host.write("a.txt", "first");
+    host.answered("recorder", "a.txt", 1);
+    fs::remove_file(broken).unwrap();
+    host.write("a.txt", "second version");
+    host.handled("recorder", "a.txt");
+    let attempts = host.attempts("recorder", "a.txt");
+    assert_eq!(says(&attempts), ["retry", "done"]);
+    assert_eq!(attempts[1].attempt, 1);
+    assert_ne!(attempts[0].event["id"], attempts[1].event["id"]);
+    host.stop().success();
+}
+
+#[test]
+fn a_failed_flush_makes_its_burst_a_retry() {
+    let host = recorder(r#"{first="10ms"}"#).set("recorder.failing_flushes=1").start();
+    host.write("a.txt", "x");
+    let attempts = host.answered("recorder", "a.txt", 2);
+    assert_eq!(says(&attempts), ["done", "done"]);
+    assert_eq!(attempts[1].attempt, 2);
+    host.logged(&["recorder", "the flush failed"]);
+    host.stop().success();
+}
+
+/// Thirty files that all fail.
+fn a_lane_in_trouble() -> (Running, std::path::PathBuf) {
+    let host = recorder(r#"{first="20ms",max="200ms"}"#).set("recorder.fail_while='{temp}/broken'");
+    let broken = host.aside("broken", "");
+    let host = host.start();
+    for n in 0..30 {
+        host.write(format!("{n}.txt"), "x");
+    }
+    (host, broken)
+}
+
+#[test]
+fn a_lane_pauses_when_ten_different_files_failed_in_a_row() {
+    let (host, _broken) = a_lane_in_trouble();
+    host.logged(&["recorder", "paus"]);
+    host.wait_for("five attempts more", |host| (host.records("recorder").len() >= 16).then_some(()));
+    let mut tried: Vec<_> = host.records("recorder").into_iter().filter_map(|r| r.relative).collect();
+    tried.sort();
+    tried.dedup();
+    assert!(tried.len() <= 20, "{} of 30 files have lost an attempt", tried.len());
+    host.stop().success();
+}
+
+#[test]
+fn a_paused_lane_goes_on_when_a_file_succeeds() {
+    let (host, broken) = a_lane_in_trouble();
+    host.logged(&["recorder", "paus"]);
+    fs::remove_file(broken).unwrap();
+    for n in 0..30 {
+        host.handled("recorder", format!("{n}.txt"));
+    }
+    host.write("later.txt", "x");
+    host.handled("recorder", "later.txt");
+    assert_eq!(host.count_logged(&["recorder", "paus"]), 1, "said once");
+    host.stop().success();
+}
