@@ -128,14 +128,15 @@ fn patterns_choose_files() {
 
 #[test]
 fn each_watch_has_a_name_that_events_carry() {
-    let config = "[[watch]]\nname = \"first\"\npath = \"{root}\"\n[[watch]]\nname = \"second\"\npath = \"{temp}/home\"\n";
+    let config = "[[watch]]\nname = \"first\"\npath = \"{root}\"\n[[watch]]\nname = \"second\"\npath = \"{temp}/other\"\n";
     let host = Host::new().named_plugin("recorder").config(&format!(
         "{config}[plugin.all]\nlibrary = \"recorder\"\nconfig = {{ out = \"{{temp}}/all.jsonl\" }}\n\
          [plugin.one]\nlibrary = \"recorder\"\nwatch = [\"second\"]\nconfig = {{ out = \"{{temp}}/one.jsonl\" }}\n"
     ));
+    fs::create_dir(host.temp().join("other")).unwrap();
     let host = host.start();
     host.write("a.txt", "x");
-    host.aside("home/b.txt", "x");
+    host.aside("other/b.txt", "x");
     host.handled("all", "a.txt");
     host.handled("all", "b.txt");
     host.handled("one", "b.txt");

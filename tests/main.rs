@@ -2,6 +2,7 @@
 
 mod verdicts;
 mod panics;
+mod zoo;
 mod refused;
 mod instances;
 mod lanes;
@@ -13,6 +14,8 @@ mod tree;
 mod limits;
 mod print;
 mod exec;
+mod exec_lines;
 mod config;
 mod cli;
 mod side_by_side;
+mod tidy;

@@ -1,115 +1,12 @@
 //! Files that are no plugin, or none for this host: each is refused in one line, and the host lives.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use notifyit_tests::{Exit, Host, aborting_library, library, skip};
+use notifyit_tests::{Exit, Host, skip};
 
-/// A file of the zoo: its name, and what the refusal must say beside that.
-type Wrong = (&'static str, &'static [&'static str]);
-
-/// What is refused aloud when it lies in a plugin directory.
-const WRONG: &[Wrong] = &[
-    ("text.so", &["ELF"]),
-    ("empty.so", &["empty"]),
-    ("cut-in-the-header.so", &["truncated"]),
-    ("cut-in-the-program-headers.so", &["truncated"]),
-    ("cut-early.so", &["truncated"]),
-    ("cut-half.so", &["truncated"]),
-    ("cut-late.so", &["truncated"]),
-    ("foreign-machine.so", &["machine"]),
-    ("foreign-class.so", &["32"]),
-    ("object.so", &["shared"]),
-    ("wrong-layout.so", &["layout", "create"]),
-    ("no-layout.so", &["layout"]),
-    ("other-major.so", &["2.0.0", "1."]),
-    ("aborts.so", &["abort"]),
-    ("world-writable.so", &["writable", "chmod"]),
-    ("group-writable.so", &["writable", "chmod"]),
-    ("foreign-owner.so", &["owner", "65534"]),
-    ("directory.so", &["regular file"]),
-    ("fifo.so", &["regular file"]),
-    ("dangling.so", &["No such file"]),
-];
-
-/// What is passed over when it lies in a plugin directory, and refused when it is named.
-const NO_PLUGIN: &[Wrong] =
-    &[("plain-c.so", &["no notifyit plugin"]), ("plain-rust.so", &["no notifyit plugin"])];
-
-fn bytes_of_a_plugin() -> Vec<u8> {
-    fs::read(library("print")).expect("the plugin was built")
-}
-
-/// Puts the whole zoo into a directory.
-fn fill(directory: &Path) {
-    let put = |name: &str, bytes: &[u8]| {
-        fs::write(directory.join(name), bytes).expect("the directory is writable");
-        set_mode(&directory.join(name), 0o644);
-    };
-    let good = bytes_of_a_plugin();
-    put("text.so", b"I am a text, not a library.\n");
-    put("empty.so", b"");
-    put("cut-in-the-header.so", &good[..20]);
-    put("cut-in-the-program-headers.so", &good[..100]);
-    put("cut-early.so", &good[..4096]);
-    put("cut-half.so", &good[..good.len() / 2]);
-    put("cut-late.so", &good[..good.len() - 1]);
-    put("foreign-machine.so", &patched(&good, 18, if cfg!(target_arch = "x86_64") { 183 } else { 62 }));
-    put("foreign-class.so", &patched(&good, 4, 1));
-    for (name, library_of) in [
-        ("wrong-layout.so", "wrong-layout"),
-        ("no-layout.so", "no-layout"),
-        ("other-major.so", "other-major"),
-    ] {
-        put(name, &fs::read(library(library_of)).expect("the fixture was built"));
-    }
-    put("aborts.so", &fs::read(aborting_library()).expect("the fixture was built"));
-    for (name, mode) in [("world-writable.so", 0o646), ("group-writable.so", 0o664)] {
-        put(name, &good);
-        set_mode(&directory.join(name), mode);
-    }
-    put("foreign-owner.so", &good);
-    chown(directory.join("foreign-owner.so"), Some(65534), None).expect("root may give a file away");
-    fs::create_dir(directory.join("directory.so")).expect("the name is free");
-    let mode = rustix::fs::Mode::from_raw_mode(0o644);
-    rustix::fs::mknodat(rustix::fs::CWD, directory.join("fifo.so"), rustix::fs::FileType::Fifo, mode, 0)
-        .expect("the name is free");
-    symlink("nowhere", directory.join("dangling.so")).expect("the name is free");
-    fs::copy(library("no-loader"), directory.join("plain-rust.so")).expect("the fixture was built");
-    compile(directory);
-}
-
-/// What needs a C compiler.
-fn compile(directory: &Path) {
-    let source = directory.join("source.c");
-    fs::write(&source, "int answer(void) { return 42; }\n").expect("the directory is writable");
-    let cc = |arguments: &[&str], name: &str| {
-        let status =
-            Command::new("cc").args(arguments).arg(&source).arg("-o").arg(directory.join(name)).status();
-        status.is_ok_and(|status| status.success())
-    };
-    if !(cc(&["-shared", "-fPIC"], "plain-c.so") && cc(&["-c"], "object.so")) {
-        skip("the plain C library and the object file: there is no C compiler");
-    }
-    for name in ["plain-c.so", "object.so"] {
-        let file = directory.join(name);
-        if file.exists() {
-            set_mode(&file, 0o644);
-        }
-    }
-}
-
-fn patched(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    bytes[at] = byte;
-    bytes
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).expect("the file is ours");
-}
+use crate::zoo::{NO_PLUGIN, WRONG, Wrong, bytes_of_a_plugin, fill, set_mode};
 
 fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -174,7 +71,7 @@ fn each_of_the_zoo_ends_the_start_when_it_is_named() {
 fn an_executable_is_no_plugin() {
     let host = Host::new();
     let file = host.add_library(Path::new("/proc/self/exe"), "program.so");
-    refused(host, &file, &["notifyit plugin"]);
+    refused(host, &file, &["it is an executable", "cdylib"]);
 }
 
 #[test]

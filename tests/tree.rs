@@ -302,8 +302,7 @@ fn a_directory_that_may_not_be_read_is_told_and_the_rest_is_watched() {
     fs::set_permissions(host.path("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     host.mkdir("free");
     // The directory above is open to all now, so that the plugins are not to be trusted.
-    let host = host.config("[host]\ntrust = \"off\"\n[[watch]]\npath = \"{root}\"\nrecursive = true\n");
-    let host = host.wrapped(nobody.map(OsStr::new)).start();
+    let host = host.args(["--trust", "off"]).wrapped(nobody.map(OsStr::new)).start();
     host.logged(&["WARN", "locked", "ermission denied"]);
     host.write("free/a.txt", "x");
     host.handled("recorder", "free/a.txt");

@@ -43,7 +43,6 @@ impl Running {
 
     pub(crate) fn ready(self) -> Running {
         self.wait_for("the line that says `ready`", |host| {
-            assert!(host.exited().is_none(), "the host ended before it was ready");
             host.log().lines().any(|line| line.contains("ready")).then_some(())
         });
         self
@@ -74,7 +73,14 @@ impl Running {
 
     /// Waits until `check` has an answer.
     pub fn wait_for<T>(&self, what: &str, mut check: impl FnMut(&Running) -> Option<T>) -> T {
-        until(|| check(self)).unwrap_or_else(|| panic!("waited in vain for {what}"))
+        let answer = until(|| {
+            // In this order: what it left is there when it has ended.
+            let ended = self.exited().is_some() && self.parts().stdout.ended() && self.parts().stderr.ended();
+            let answer = check(self);
+            assert!(answer.is_some() || !ended, "the host has ended; waited in vain for {what}");
+            answer
+        });
+        answer.unwrap_or_else(|| panic!("waited in vain for {what}"))
     }
 
     /// Waits until `plugin` has handled this file: `print` when it has printed the path, a recorder when it has

@@ -1,0 +1,129 @@
+//! The house rules that the compiler does not know.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The workspace.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
+}
+
+/// Every source file beneath these directories of the workspace, by its path from there.
+fn sources(directories: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for directory in directories {
+        collect(&workspace().join(directory), &mut found);
+    }
+    assert!(!found.is_empty(), "there are sources in {directories:?}");
+    found.sort();
+    found
+}
+
+fn collect(directory: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(directory).expect("the directory is there").flatten() {
+        let path = entry.path();
+        if path.is_dir() && entry.file_name() != "target" {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(workspace()).expect("found below it").to_string_lossy().into_owned();
+            found.push((name, fs::read_to_string(&path).expect("sources are UTF-8")));
+        }
+    }
+}
+
+const ALL: [&str; 4] = ["notifyit-host", "notifyit-plugin-api", "plugins", "tests"];
+
+/// What stands before the file's own tests.
+fn production(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+/// Lines of code that break a rule, each with its place.
+fn offenders(files: &[(String, String)], breaks: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let lines = files.iter().flat_map(|(name, text)| {
+        production(text).lines().enumerate().map(move |(number, line)| (name, number + 1, line))
+    });
+    let code = lines.filter(|(_, _, line)| !line.trim_start().starts_with("//"));
+    let broken = code.filter(|(name, _, line)| breaks(name, line));
+    broken.map(|(name, number, line)| format!("{name}:{number}: {}", line.trim())).collect()
+}
+
+#[track_caller]
+fn none(offenders: &[String], rule: &str) {
+    assert!(offenders.is_empty(), "{rule}:\n{}", offenders.join("\n"));
+}
+
+#[test]
+fn exceptions_to_lints_are_expected_and_say_why() {
+    let bare = ["#[al", "low("].concat();
+    let bare_inner = ["#![al", "low("].concat();
+    none(
+        &offenders(&sources(&ALL), |_, line| line.contains(&bare) || line.contains(&bare_inner)),
+        "use expect, with a reason",
+    );
+}
+
+#[test]
+fn unsafe_code_lives_in_three_places() {
+    let allowed =
+        ["notifyit-host/src/plugin/load.rs", "notifyit-host/src/sys.rs", "notifyit-plugin-api/src/export.rs"];
+    let keyword = [" unsa", "fe {"].concat();
+    let found = offenders(&sources(&ALL), |name, line| {
+        let here = allowed.contains(&name) || name.starts_with("notifyit-plugin-api/src/abi/");
+        !here && format!(" {line}").contains(&keyword)
+    });
+    none(&found, "unsafe code");
+}
+
+#[test]
+fn plugins_forbid_unsafe_code() {
+    for (name, text) in sources(&["plugins"]) {
+        if name.ends_with("src/lib.rs") {
+            assert!(text.contains("#![forbid(unsafe_code)]"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_holds_one_idea() {
+    let files = sources(&ALL).into_iter().filter(|(name, _)| !name.ends_with("/tests.rs"));
+    let long = files.map(|(name, text)| (production(&text).lines().count(), name));
+    let long: Vec<String> =
+        long.filter(|(lines, _)| *lines > 400).map(|(lines, name)| format!("{name}: {lines}")).collect();
+    none(&long, "more than 400 lines");
+}
+
+/// The host's modules, highest first; a module uses only lower lines, and those on one line never meet.
+const LINES: [&[&str]; 6] = [
+    &["run"],
+    &["control"],
+    &["deliver"],
+    &["source", "route", "plugin", "settle"],
+    &["config"],
+    &["event", "sys", "cli", "log"],
+];
+
+fn line_of(module: &str) -> Option<usize> {
+    LINES.iter().position(|line| line.contains(&module))
+}
+
+/// The module that a source file belongs to: `notifyit-host/src/source/tree.rs` → `source`.
+fn module_of(name: &str) -> Option<&str> {
+    let inside = name.strip_prefix("notifyit-host/src/")?;
+    inside.split(['/', '.']).next()
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let found = offenders(&sources(&["notifyit-host/src"]), |name, line| {
+        let Some((own, own_line)) = module_of(name).and_then(|own| Some((own, line_of(own)?))) else {
+            return false;
+        };
+        let mut used = line
+            .split("crate::")
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+        used.any(|other| other != own && line_of(other).is_some_and(|other_line| other_line <= own_line))
+    });
+    none(&found, "one-way rule");
+}
