@@ -56,9 +56,7 @@ fn ready_is_said_when_every_watch_is_in_place() {
     for n in 0..50 {
         host.write(format!("{n}/sub/a.txt"), "x");
     }
-    for n in 0..50 {
-        host.handled("print", format!("{n}/sub/a.txt"));
-    }
+    host.all_handled("print", (0..50).map(|n| format!("{n}/sub/a.txt")));
     assert_eq!(host.count_logged(&["ready"]), 1);
     host.stop().success();
 }

@@ -175,7 +175,7 @@ fn check_says_what_is_wrong_with_the_code_that_watch_would_have() {
     check("[[watch]]\npath = \"{root}\"\nrecursve = true\n").run().code(78).one_error(&["notifyit.toml:3:1"]);
     let host = check(WHOLE);
     fs::remove_dir(host.root()).unwrap();
-    host.run().code(1).one_error(&["No such file"]);
+    host.run().code(1).one_error(&["no such directory", "--wait"]);
     let missing = format!("{WHOLE}\n[plugin.absent]\n");
     check(&missing).run().code(1).one_error(&["absent"]);
 }

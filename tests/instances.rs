@@ -56,9 +56,7 @@ fn one_instance_that_fails_leaves_the_other_alone() {
     for n in 0..20 {
         host.write(format!("{n}.txt"), "x");
     }
-    for n in 0..20 {
-        host.handled("omega", format!("{n}.txt"));
-    }
+    host.all_handled("omega", (0..20).map(|n| format!("{n}.txt")));
     assert!(host.records("alpha").iter().all(|r| r.say != "done"));
     host.stop().success();
 }

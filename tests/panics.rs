@@ -30,7 +30,16 @@ fn stop(host: Running) -> Exit {
 
 #[test]
 fn a_panic_in_new_ends_the_start() {
-    panics_in(r#"["new"]"#).run().code(1).one_error(&["panics", "panics in new"]);
+    let host = panics_in(r#"["new"]"#).args(["-p", "print", "-p", "panics"]);
+    host.run().code(1).one_error(&["panics", "panics in new"]);
+}
+
+#[test]
+fn a_panic_in_new_of_what_was_only_found_leaves_it_out() {
+    let host = panics_in(r#"["new"]"#).start();
+    host.alive("print");
+    assert_eq!(host.count_logged(&["ERROR", "panics", "panics in new"]), 1);
+    stop(host);
 }
 
 #[test]

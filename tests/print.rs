@@ -59,7 +59,7 @@ fn json_is_the_events_own_form() {
 
 #[test]
 fn an_unknown_format_ends_the_start() {
-    let exit = Host::new().plugin("print").set("print.format=\"xml\"").run();
+    let exit = Host::new().plugin("print").args(["-p", "print"]).set("print.format=\"xml\"").run();
     exit.code(1).one_error(&["print", "format", "xml"]);
 }
 

@@ -141,10 +141,19 @@ fn a_plugin_named_in_the_configuration_that_is_refused_ends_the_start() {
 
 #[test]
 fn an_error_in_new_ends_the_start_and_names_the_key() {
-    let host = Host::new().plugin("recorder").set("recorder.colour=1");
-    host.run().code(1).one_error(&["recorder", "colour"]);
-    let host = Host::new().plugin("recorder").set("recorder.slow_ms=\"soon\"");
-    host.run().code(1).one_error(&["recorder", "slow_ms"]);
+    for (setting, key) in [("recorder.colour=1", "colour"), ("recorder.slow_ms=\"soon\"", "slow_ms")] {
+        let host = Host::new().plugin("print").plugin("recorder").args(["-p", "print", "-p", "recorder"]);
+        host.set(setting).run().code(1).one_error(&["recorder", key]);
+    }
+}
+
+#[test]
+fn an_error_in_new_of_what_was_only_found_leaves_it_out() {
+    let host = Host::new().plugin("print").plugin("recorder").set("recorder.colour=1").start();
+    host.alive("print");
+    let exit = host.stop();
+    exit.success();
+    assert_eq!(exit.lines(&["ERROR", "recorder", "colour"]).len(), 1);
 }
 
 #[test]

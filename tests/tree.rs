@@ -257,7 +257,7 @@ fn a_root_that_is_missing_is_an_error_or_waited_for() {
     let missing = |host: &Host| host.temp().join("missing");
     let host = recursive();
     let path = missing(&host);
-    host.watching([path.as_os_str()]).run().code(1).one_error(&["missing", "No such file"]);
+    host.watching([path.as_os_str()]).run().code(1).one_error(&["missing", "no such directory", "--wait"]);
 
     let host = recursive().arg("--wait");
     let path = missing(&host);

@@ -175,9 +175,7 @@ fn a_paused_lane_goes_on_when_a_file_succeeds() {
     let (host, broken) = a_lane_in_trouble();
     host.logged(&["recorder", "paus"]);
     fs::remove_file(broken).unwrap();
-    for n in 0..30 {
-        host.handled("recorder", format!("{n}.txt"));
-    }
+    host.all_handled("recorder", (0..30).map(|n| format!("{n}.txt")));
     host.write("later.txt", "x");
     host.handled("recorder", "later.txt");
     assert_eq!(host.count_logged(&["recorder", "paus"]), 1, "said once");

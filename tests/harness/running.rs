@@ -1,7 +1,8 @@
 //! The host at work.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, PoisonError};
 
@@ -94,6 +95,26 @@ impl Running {
             };
             handled.then_some(())
         });
+    }
+
+    /// Waits until `plugin` has handled all of these.
+    pub fn all_handled<P: AsRef<Path>>(&self, plugin: &str, files: impl IntoIterator<Item = P>) {
+        let mut missing: BTreeSet<PathBuf> = files.into_iter().map(|file| file.as_ref().to_owned()).collect();
+        self.wait_for(&format!("{plugin} to handle {} files", missing.len()), |host| {
+            for handled in host.handled_by(plugin) {
+                missing.remove(&handled);
+            }
+            missing.is_empty().then_some(())
+        });
+    }
+
+    fn handled_by(&self, plugin: &str) -> Vec<PathBuf> {
+        if plugin == "print" {
+            let root = self.root();
+            let paths = self.stdout_lines().into_iter().map(PathBuf::from);
+            return paths.filter_map(|path| path.strip_prefix(&root).ok().map(Path::to_owned)).collect();
+        }
+        self.records(plugin).into_iter().filter(|r| r.say == "done").filter_map(|r| r.relative).collect()
     }
 
     /// How many times `print` has printed this path, on a line of its own.
