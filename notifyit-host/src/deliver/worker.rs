@@ -87,10 +87,11 @@ impl Worker {
     pub(super) fn run(mut self) {
         while self.turn() == Flow::GoOn {}
         self.flush();
-        if let Some(mut instance) = self.instance.take() {
-            if let Reply::Retry { message, .. } | Reply::Reject { message } | Reply::Panicked { message } =
-                instance.shutdown()
-            {
+        let Some(mut instance) = self.instance.take() else { return };
+        match instance.shutdown() {
+            Reply::Done => {}
+            Reply::Panicked { message } => self.panicked(&message),
+            Reply::Retry { message, .. } | Reply::Reject { message } => {
                 warn!("plugin `{}` failed to shut down: {}", self.lane.name, one_line(&message));
             }
         }

@@ -26,14 +26,15 @@ impl Gather {
         Gather { since: now, reads: 0, busy: false }
     }
 
-    /// How long to wait before the read that is due now. `queued` and `limit` are in events.
-    pub(super) fn wait(&mut self, now: Instant, queued: u64, limit: u64) -> Option<Duration> {
+    /// How long to wait before the read that is due now. `queued` (asked for only under load) and `limit` are in
+    /// events.
+    pub(super) fn wait(&mut self, now: Instant, queued: impl FnOnce() -> u64, limit: u64) -> Option<Duration> {
         if now - self.since >= WITHIN {
             (self.since, self.reads) = (now, 0);
         }
         self.reads += 1;
         let busy = self.busy || self.reads >= READS;
-        (busy && queued < limit / 4).then_some(NAP)
+        (busy && queued() < limit / 4).then_some(NAP)
     }
 
     /// Notes how many events a read brought.
@@ -53,9 +54,9 @@ mod tests {
         for i in 0..1000_u32 {
             // A file: created, then closed, every 2 ms.
             let at = start + Duration::from_millis(2) * i;
-            assert_eq!(gather.wait(at, 1, 16_384), None);
+            assert_eq!(gather.wait(at, || 1, 16_384), None);
             gather.read(1);
-            assert_eq!(gather.wait(at + Duration::from_micros(10), 1, 16_384), None);
+            assert_eq!(gather.wait(at + Duration::from_micros(10), || 1, 16_384), None);
             gather.read(1);
         }
     }
@@ -66,7 +67,7 @@ mod tests {
         let mut gather = Gather::new(start);
         let waits: Vec<bool> = (0..20_u32)
             .map(|i| {
-                let wait = gather.wait(start + Duration::from_micros(20) * i, 2, 16_384).is_some();
+                let wait = gather.wait(start + Duration::from_micros(20) * i, || 2, 16_384).is_some();
                 gather.read(if wait { 200 } else { 2 });
                 wait
             })
@@ -74,7 +75,7 @@ mod tests {
         assert_eq!(waits.iter().position(|w| *w), Some(5));
         assert!(waits[5..].iter().all(|w| *w));
         gather.read(1);
-        assert_eq!(gather.wait(start + Duration::from_secs(1), 1, 16_384), None);
+        assert_eq!(gather.wait(start + Duration::from_secs(1), || 1, 16_384), None);
     }
 
     #[test]
@@ -82,7 +83,7 @@ mod tests {
         let start = Instant::now();
         let mut gather = Gather::new(start);
         gather.read(500);
-        assert!(gather.wait(start, 4_095, 16_384).is_some());
-        assert_eq!(gather.wait(start, 4_096, 16_384), None);
+        assert!(gather.wait(start, || 4_095, 16_384).is_some());
+        assert_eq!(gather.wait(start, || 4_096, 16_384), None);
     }
 }

@@ -207,7 +207,7 @@ impl<S: Sink> Source<S> {
     }
 
     fn gather_and_read(&mut self, buffer: &mut [u8]) -> Result<()> {
-        let queued = self.queued_bytes() / USUAL_BYTES;
+        let queued = || ioctl_fionread(&self.inotify).unwrap_or(0) / USUAL_BYTES;
         if let Some(nap) = self.gather.wait(Instant::now(), queued, self.queue_limit) {
             thread::sleep(nap);
         }
