@@ -31,6 +31,8 @@ pub struct FileEvent {
     pub name: Arc<OsStr>,
     /// What happened, in the plugin's terms.
     pub kind: Kind,
+    /// How sure that is.
+    pub certainty: Certainty,
     /// Why it is delivered.
     pub origin: Origin,
     /// Is the file a directory?
@@ -39,6 +41,15 @@ pub struct FileEvent {
     pub seen_nanos: u64,
     /// The path relative to the root that the file had before.
     pub renamed_from: Option<Arc<Path>>,
+}
+
+/// How sure it is that an event is what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// The kernel told.
+    Told,
+    /// A file that has appeared may be complete; the worker finds out.
+    Supposed,
 }
 
 impl FileEvent {

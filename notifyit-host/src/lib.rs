@@ -16,7 +16,8 @@
 //! deliver                             lanes and their workers
 //! source   route   plugin   settle
 //! config                              what is to be done, resolved once
-//! event    sys     cli     log
+//! log                                 one line a record
+//! event    sys     cli     patterns
 //! ```
 //!
 //! What is *absent*: an async runtime, an unbounded queue, a thread without a name or an owner, a wait on the
@@ -33,3 +34,4 @@ pub mod event;
 pub mod sys;
 pub mod cli;
 pub mod log;
+pub mod patterns;

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
 /// What a file was like at one moment.
@@ -28,12 +29,12 @@ pub struct Stat {
 impl Stat {
     /// Is it a directory?
     pub fn is_directory(&self) -> bool {
-        rustix::fs::FileType::from_raw_mode(self.mode) == rustix::fs::FileType::Directory
+        FileType::from_raw_mode(self.mode) == FileType::Directory
     }
 
     /// Is it a regular file?
     pub fn is_file(&self) -> bool {
-        rustix::fs::FileType::from_raw_mode(self.mode) == rustix::fs::FileType::RegularFile
+        FileType::from_raw_mode(self.mode) == FileType::RegularFile
     }
 }
 
@@ -107,4 +108,55 @@ fn smaller(names: &[&'static str]) -> Option<Limit> {
         Some(Limit { value: text.trim().parse().ok()?, sysctl: name })
     };
     names.iter().filter_map(read).min_by_key(|limit| limit.value)
+}
+
+/// What the kernel says when it is asked for a read lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// Nobody has the file open or mapped for writing.
+    Free,
+    /// Somebody has, or holds a lease on it.
+    Busy,
+    /// The kernel does not say: not our file and no `CAP_LEASE`, no permission, or a file system without leases.
+    Unavailable,
+}
+
+/// Asks for a read lease on a file, and gives it back at once (`F_SETLEASE` in fcntl(2)).
+///
+/// A file that is gone or is no regular file is `Unavailable`.
+pub fn ask_for_lease(path: &Path) -> Lease {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::WOULDBLOCK) => return Lease::Busy,
+        Err(_) => return Lease::Unavailable,
+    };
+    if !rustix::fs::fstat(&file)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+    {
+        return Lease::Unavailable;
+    }
+    // A writer who opens the file in between breaks the lease and has the kernel signal us: with one that is ignored.
+    match fcntl(&file, F_SETSIG, libc::SIGURG).and_then(|()| fcntl(&file, libc::F_SETLEASE, libc::F_RDLCK)) {
+        Ok(()) => {
+            let _ = fcntl(&file, libc::F_SETLEASE, libc::F_UNLCK);
+            Lease::Free
+        }
+        Err(Errno::WOULDBLOCK) => Lease::Busy,
+        Err(_) => Lease::Unavailable,
+    }
+}
+
+/// Which signal tells of a broken lease; not in the `libc` crate.
+const F_SETSIG: i32 = 10;
+
+fn fcntl(file: &OwnedFd, operation: i32, value: i32) -> Result<(), Errno> {
+    #[expect(unsafe_code, reason = "rustix does not have these operations")]
+    // SAFETY: the descriptor is open, and both operations take an integer and touch no memory of ours.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), operation, value) };
+    if result == -1 {
+        Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+    } else {
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::verdict::Verdict;
+use crate::verdict::{Blame, Verdict};
 
 /// This event can never be handled: do not try again.
 ///
@@ -52,6 +52,28 @@ impl fmt::Display for RetryAfter {
 
 impl std::error::Error for RetryAfter {}
 
+/// It is not this file: what the plugin needs is not there (a database, a program, a disk), and no file would work.
+///
+/// The host pauses the plugin at once and tries one file at a time until one works; no file loses an attempt by it.
+/// Works like [`Reject`], anywhere in an error's chain. A [`Reject`] in the same chain wins.
+#[derive(Debug, Clone)]
+pub struct Unavailable(String);
+
+impl Unavailable {
+    /// What is missing.
+    pub fn new(what: impl Into<String>) -> Self {
+        Unavailable(what.into())
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
 /// The verdict that a result stands for.
 pub(crate) fn verdict(result: anyhow::Result<()>) -> Verdict {
     let Err(error) = result else { return Verdict::Done };
@@ -59,7 +81,8 @@ pub(crate) fn verdict(result: anyhow::Result<()>) -> Verdict {
     if find::<Reject>(&error).is_some() {
         Verdict::Reject { message }
     } else {
-        Verdict::Retry { message, after: find::<RetryAfter>(&error).map(|r| r.0) }
+        let blame = if find::<Unavailable>(&error).is_some() { Blame::Plugin } else { Blame::File };
+        Verdict::Retry { message, after: find::<RetryAfter>(&error).map(|r| r.0), blame }
     }
 }
 
@@ -99,7 +122,13 @@ mod tests {
     #[test]
     fn any_other_error_retries_with_the_pause_asked_for() {
         assert_eq!(verdict(Ok(())), Verdict::Done);
-        assert_eq!(verdict(Err(anyhow!("x"))), Verdict::Retry { message: "x".into(), after: None });
+        assert_eq!(
+            verdict(Err(anyhow!("x"))),
+            Verdict::Retry { message: "x".into(), after: None, blame: Blame::File }
+        );
+        let missing = Err(anyhow!("refused")).context(Unavailable::new("no database"));
+        let message = "no database: refused".into();
+        assert_eq!(verdict(missing), Verdict::Retry { message, after: None, blame: Blame::Plugin });
         let paused = Err(anyhow!("busy")).context(RetryAfter(Duration::from_secs(3)));
         assert!(matches!(verdict(paused), Verdict::Retry { after: Some(d), .. } if d.as_secs() == 3));
     }

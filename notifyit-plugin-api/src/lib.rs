@@ -50,8 +50,8 @@
 //! 3. For each worker of the plugin's lane the host calls [`Plugin::new`] with the configuration, on that worker's
 //!    thread. An error there ends a host that is just starting.
 //! 4. For each event that the plugin asked for ([`Plugin::EVENTS`]) one instance gets [`Plugin::on_event`]; events
-//!    of one path go to the same instance, in order. What it returns is the verdict: done, retry ([`RetryAfter`]) or
-//!    reject ([`Reject`]).
+//!    of one path go to the same instance, in order. What it returns is the verdict: done, retry ([`RetryAfter`],
+//!    [`Unavailable`]) or reject ([`Reject`]).
 //! 5. At the end of each burst it gets [`Plugin::flush`]; only then is the burst settled.
 //! 6. A panic, in any of these, is caught inside the plugin: the instance is dropped, a new one is made (3), and the
 //!    event is tried again.
@@ -82,13 +82,13 @@ pub mod testing;
 pub mod abi;
 
 pub use config::Config;
-pub use error::{Reject, RetryAfter};
+pub use error::{Reject, RetryAfter, Unavailable};
 pub use event::Event;
 pub use info::Info;
 pub use kind::{Kind, Origin, UnknownKind};
 pub use plugin::Plugin;
 pub use services::Host;
-pub use verdict::Verdict;
+pub use verdict::{Blame, Verdict};
 
 pub use notifyit_plugin_api_macros::config;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 ///
 /// Authors return a [`Result`](crate::Result), from which the adapter makes the verdict; the test harness shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// The file is handled.
     Done,
@@ -15,12 +16,23 @@ pub enum Verdict {
         message: String,
         /// The shortest pause that the plugin asked for ([`RetryAfter`](crate::RetryAfter)).
         after: Option<Duration>,
+        /// Whose fault it was.
+        blame: Blame,
     },
     /// It can never work ([`Reject`](crate::Reject)); the host does not try again.
     Reject {
         /// The error with its causes.
         message: String,
     },
+}
+
+/// Whose fault a failure was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// This file's, as far as anyone knows: the attempt counts.
+    File,
+    /// The plugin's ([`Unavailable`](crate::Unavailable)): no file would have worked, and the attempt does not count.
+    Plugin,
 }
 
 impl Verdict {

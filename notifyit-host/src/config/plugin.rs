@@ -13,7 +13,7 @@ use toml::Spanned;
 use super::WatchSettings;
 use super::resolved::Ground;
 use super::written;
-use crate::route::patterns::{Case, Patterns};
+use crate::patterns::{Case, Patterns};
 
 /// Where a plugin's code lies.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::*;
 use crate::cli::{Cli, Command, WatchArgs};
-use crate::route::patterns::Entry;
+use crate::patterns::Entry;
 
 /// A current directory of its own, with a configuration file if one is given.
 struct Place {

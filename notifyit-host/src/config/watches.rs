@@ -9,7 +9,7 @@ use super::UsageError;
 use super::resolved::{Ground, once_each};
 use super::written::{Missing, Watch};
 use crate::cli::WatchArgs;
-use crate::route::patterns::{Case, Patterns};
+use crate::patterns::{Case, Patterns};
 
 /// A watch: a directory and its options.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ fn typed_watches(ground: &Ground<'_>) -> Result<Vec<Draft>> {
         bail!(UsageError(format!("{flag} is for directories on the command line, and there is none")));
     }
     let case = if args.ignore_case { Case::Ignored } else { Case::Sensitive };
-    let wrong = |e: crate::route::patterns::BadPattern| UsageError(e.to_string());
+    let wrong = |e: crate::patterns::BadPattern| UsageError(e.to_string());
     let patterns = Patterns::compile(&args.include, &args.exclude, case).map_err(wrong)?;
     let paths = once_each(args.dirs.iter().map(|dir| ground.environment.absolute(dir)));
     let settings = |path| WatchSettings {

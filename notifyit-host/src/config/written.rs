@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::Library;
 use crate::cli::{self, Existing, LogFormat, Trust};
-use crate::route::patterns;
+use crate::patterns;
 
 /// A configuration file.
 #[derive(Debug, Default, Deserialize)]

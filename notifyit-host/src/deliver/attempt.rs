@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::Kind;
 use notifyit_plugin_api::abi::abi_stable::std_types::{RSlice, RStr};
@@ -36,10 +37,15 @@ pub(super) enum Tried {
     Answered(Reply),
     /// Not made: the file is missing, and may have been renamed.
     Missing,
-    /// Not made: the file is gone, or is no file.
+    /// Not made: the file is gone.
     Gone,
-    /// Not made: the file was renamed, and the rename is an event of its own for this plugin.
-    Superseded,
+    /// Not made: there is nothing to deliver. It is no file, or it was renamed and the rename is an event of its own
+    /// for this plugin.
+    Moot,
+    /// Not made: somebody may still be writing to the file. To be asked again after this.
+    Busy(Duration),
+    /// Not made: nobody is writing to the file; its close-write may be on its way.
+    Free,
 }
 
 /// Makes attempts; keeps the path's memory from one to the next.
@@ -77,13 +83,17 @@ impl Attempt {
         instance: &mut Instance,
     ) -> Tried {
         if self.follow(lane, work) {
-            return Tried::Superseded;
+            return Tried::Moot;
         }
         let watch = self.locate(&work.event);
         let stat = match sys::stat(self.path()) {
             Ok(None) if work.event.is_landing() && work.fences < FENCES => return Tried::Missing,
             Ok(None) if work.event.kind == Kind::Landed => return Tried::Gone,
-            Ok(Some(stat)) if work.event.kind == Kind::Landed && !stat.is_file() => return Tried::Gone,
+            Ok(Some(stat)) if work.event.kind == Kind::Landed && !stat.is_file() => return Tried::Moot,
+            Ok(Some(stat)) if work.is_to_be_asked() => {
+                let pause = work.inquiry.ask(self.path(), stat, Instant::now());
+                return pause.map_or(Tried::Free, Tried::Busy);
+            }
             Ok(stat) => stat,
             Err(error) => {
                 debug!("failed to look at {:?}: {error}", self.path());
@@ -113,7 +123,8 @@ impl Attempt {
     /// Brings the event to where its file was renamed to. Returns whether the plugin hears of that by itself.
     fn follow(&mut self, lane: &Lane, work: &mut Work) -> bool {
         let before = (work.event.node, Arc::clone(&work.event.name));
-        if !self.places.renames.follow(&mut work.event) {
+        // Events of other kinds are about what happened at their path, wherever the file is now.
+        if !work.event.is_landing() || !self.places.renames.follow(&mut work.event) {
             return false;
         }
         let tree = self.places.tree.read();

@@ -40,9 +40,16 @@ pub(super) struct Desk {
 
 #[derive(Debug, Default)]
 struct Inbox {
-    queue: VecDeque<FileEvent>,
-    fenced: Vec<u64>,
+    queue: VecDeque<Message>,
     nudged: bool,
+}
+
+/// What comes to a worker, in the kernel's order: what lies before a fence was told before it was passed.
+#[derive(Debug)]
+pub(super) enum Message {
+    Event(FileEvent),
+    /// The fence of this number has been passed.
+    Fence(u64),
 }
 
 /// What a worker has in hand, for the watchdog. Kept only in lanes with a timeout.
@@ -134,31 +141,24 @@ impl Lane {
 
 impl Desk {
     fn put(&self, burst: &mut Vec<FileEvent>) {
-        self.lock().queue.extend(burst.drain(..));
+        self.lock().queue.extend(burst.drain(..).map(Message::Event));
         self.ready.notify_one();
     }
 
     /// A fence has been passed.
     pub(super) fn fence_passed(&self, serial: u64) {
-        self.lock().fenced.push(serial);
+        self.lock().queue.push_back(Message::Fence(serial));
         self.ready.notify_one();
     }
 
-    /// Takes what is there into `local` (which is empty) and `fenced`, without waiting.
-    pub(super) fn fetch(&self, local: &mut VecDeque<FileEvent>, fenced: &mut Vec<u64>) {
-        let mut inbox = self.lock();
-        std::mem::swap(&mut inbox.queue, local);
-        fenced.append(&mut inbox.fenced);
-    }
-
-    /// Takes only what fences have passed.
-    pub(super) fn fetch_fenced(&self, fenced: &mut Vec<u64>) {
-        fenced.append(&mut self.lock().fenced);
+    /// Takes what is there into `local`, which is empty, without waiting.
+    pub(super) fn fetch(&self, local: &mut VecDeque<Message>) {
+        std::mem::swap(&mut self.lock().queue, local);
     }
 
     /// Waits until something is there, a nudge comes, or time is up.
     pub(super) fn wait(&self, until: Option<Instant>) {
-        self.wait_while(until, |inbox| inbox.queue.is_empty() && inbox.fenced.is_empty());
+        self.wait_while(until, |inbox| inbox.queue.is_empty());
     }
 
     /// Waits until a nudge comes or time is up, whatever lies there.

@@ -5,6 +5,7 @@
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `attempt` | where the file is now, what it is like, the call |
+//! | `complete` | is a file complete that nobody has told us is? |
 //! | `retry` | when to try again, and what waits until then |
 //! | `pause` | when the plugin, not the file, is at fault |
 //! | `watchdog` | says who does not come back |
@@ -12,6 +13,7 @@
 mod lane;
 mod worker;
 mod attempt;
+mod complete;
 mod pause;
 pub mod retry;
 mod watchdog;
@@ -33,9 +35,9 @@ use self::lane::Lane;
 use self::retry::RetryPolicy;
 use self::worker::Worker;
 use crate::event::{FileEvent, Happened, NodeId, WatchId};
+use crate::patterns::Patterns;
 use crate::plugin::set::By;
 use crate::plugin::{CreateError, Instance};
-use crate::route::patterns::Patterns;
 use crate::route::{Subscription, entry};
 use crate::settle::Settle;
 use crate::source::Sink;
@@ -311,13 +313,16 @@ impl Sink for Entrance {
         }
         let mut name = None;
         for gate in &mut self.gates {
-            let Some(kind) = gate.lane.subscription.wants(happened, &self.path) else { continue };
+            let Some((kind, certainty)) = gate.lane.subscription.wants(happened, &self.path) else {
+                continue;
+            };
             let name = name.get_or_insert_with(|| Arc::from(happened.name));
             gate.take(FileEvent {
                 sequence: happened.sequence,
                 node: happened.node,
                 name: Arc::clone(name),
                 kind,
+                certainty,
                 origin: Origin::Live,
                 directory: happened.directory,
                 seen_nanos: happened.seen_nanos,

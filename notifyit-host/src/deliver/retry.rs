@@ -6,7 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::event::{FileEvent, NodeId};
+use super::complete::Inquiry;
+use crate::event::{Certainty, FileEvent, NodeId};
 
 /// How often and how long an event is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +53,19 @@ pub(super) struct Work {
     pub(super) failed: u32,
     /// When the first of them failed.
     pub(super) since: Option<Instant>,
+    /// Was its file missing when it was last looked for?
+    pub(super) is_missing: bool,
     /// How many fences have been passed since its file was found missing.
     pub(super) fences: u8,
+    /// For an event that is only supposed: what is known of its file.
+    pub(super) inquiry: Inquiry,
+}
+
+impl Work {
+    /// Is it still to be found out whether its file is complete?
+    pub(super) fn is_to_be_asked(&self) -> bool {
+        self.event.certainty == Certainty::Supposed && !self.inquiry.is_free
+    }
 }
 
 /// After so many fences a missing file is gone for sure: none of what the kernel told was a rename of it.
@@ -61,7 +73,7 @@ pub(super) const FENCES: u8 = 2;
 
 impl Work {
     pub(super) fn new(event: FileEvent) -> Work {
-        Work { event, failed: 0, since: None, fences: 0 }
+        Work { event, failed: 0, since: None, is_missing: false, fences: 0, inquiry: Inquiry::default() }
     }
 }
 
@@ -164,7 +176,16 @@ impl Waiting {
         Arrival::Replaces(event, 1)
     }
 
-    /// Everything, in no order: the lane stops.
+    /// Everything, in no order: the lane stops, and it is counted.
+    pub(super) fn drain(&mut self) -> Vec<FileEvent> {
+        (self.due, self.fenced) = Default::default();
+        self.entries
+            .drain()
+            .flat_map(|(_, entry)| std::iter::once(entry.work.event).chain(entry.behind))
+            .collect()
+    }
+
+    /// What waits for a fence, in no order: the source has stopped.
     pub(super) fn drain_unfenced(&mut self) -> Vec<(Work, VecDeque<FileEvent>)> {
         let keys: Vec<Key> = self.fenced.drain().map(|(_, key)| key).collect();
         keys.iter().filter_map(|key| self.entries.remove(key)).map(|e| (e.work, e.behind)).collect()
@@ -192,6 +213,7 @@ mod tests {
             node: NodeId(0),
             name: OsStr::new(name).into(),
             kind,
+            certainty: Certainty::Told,
             origin: Origin::Live,
             directory: false,
             seen_nanos: 0,

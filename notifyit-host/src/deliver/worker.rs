@@ -1,6 +1,6 @@
 //! A lane's worker: one thread with one instance of the plugin.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use super::attempt::{Attempt, Places, Tried};
-use super::lane::Lane;
+use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
 use super::retry::{Arrival, FENCES, Waiting, Work, jitter};
-use crate::event::{FileEvent, Outcome};
+use notifyit_plugin_api::Blame;
+
+use crate::event::{Certainty, FileEvent, Outcome};
 use crate::log::one_line;
 use crate::plugin::{CreateError, Instance, Reply};
 use crate::settle::Settle;
@@ -36,8 +38,7 @@ pub(super) struct Worker {
     source: SourceHandle,
     attempt: Attempt,
     /// Events taken from the inbox, in order; what waited behind another goes to the front.
-    local: VecDeque<FileEvent>,
-    fenced: Vec<u64>,
+    local: VecDeque<Message>,
     waiting: Waiting,
     /// Done, but not flushed yet.
     burst: Vec<Work>,
@@ -70,7 +71,6 @@ impl Worker {
             source,
             attempt: Attempt::new(places),
             local: VecDeque::new(),
-            fenced: Vec::new(),
             waiting: Waiting::default(),
             burst: Vec::new(),
             unflushed: false,
@@ -87,6 +87,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         while self.turn() == Flow::GoOn {}
         self.flush();
+        self.count_left();
         let Some(mut instance) = self.instance.take() else { return };
         match instance.shutdown() {
             Reply::Done => {}
@@ -103,9 +104,7 @@ impl Worker {
             return Flow::Leave;
         }
         if self.local.is_empty() {
-            self.lane.desks[self.index].fetch(&mut self.local, &mut self.fenced);
-        } else if !self.waiting.is_empty() {
-            self.lane.desks[self.index].fetch_fenced(&mut self.fenced);
+            self.lane.desks[self.index].fetch(&mut self.local);
         }
         let leave = self.lane.pause.leave(Instant::now());
         if let Leave::Wait(until) = leave {
@@ -155,20 +154,22 @@ impl Worker {
 
     /// The next event to try, with what is to stay behind it.
     fn next(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
-        while let Some(serial) = self.fenced.pop() {
-            let Some((mut work, behind)) = self.waiting.passed(serial) else { continue };
-            work.fences += 1;
-            if work.fences >= FENCES {
-                return Some((work, behind));
-            }
-            self.waiting.until(work, Instant::now() + LOOK_AGAIN, behind);
-        }
         if !self.waiting.is_empty()
             && let Some(due) = self.waiting.take_due(Instant::now())
         {
             return Some(due);
         }
-        let event = self.local.pop_front()?;
+        match self.local.pop_front()? {
+            Message::Event(event) => self.arrives(event),
+            Message::Fence(serial) => self.passed(serial),
+        }
+    }
+
+    fn arrives(&mut self, event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {
+        if event.certainty == Certainty::Supposed && self.is_told_next(&event) {
+            self.lane.settled(1);
+            return None;
+        }
         match self.waiting.arrives(event) {
             Arrival::Free(event) => Some((Work::new(event), VecDeque::new())),
             Arrival::Replaces(event, older) => {
@@ -177,6 +178,26 @@ impl Worker {
             }
             Arrival::Behind => None,
         }
+    }
+
+    /// Does the kernel say next, for sure, what this event only supposes? So it is with most files: created, closed.
+    fn is_told_next(&self, event: &FileEvent) -> bool {
+        matches!(self.local.front(), Some(Message::Event(next))
+            if next.is_landing() && next.node == event.node && next.name == event.name)
+    }
+
+    /// A fence has been passed: a file that is free was not closed just now, or one that is missing not renamed. For
+    /// the latter that has to be shown twice.
+    fn passed(&mut self, serial: u64) -> Option<(Work, VecDeque<FileEvent>)> {
+        let (mut work, behind) = self.waiting.passed(serial)?;
+        if work.is_missing {
+            work.fences += 1;
+        }
+        if !work.is_missing || work.fences >= FENCES {
+            return Some((work, behind));
+        }
+        self.waiting.until(work, Instant::now() + LOOK_AGAIN, behind);
+        None
     }
 
     /// Tries an event and does what its result asks for.
@@ -189,9 +210,13 @@ impl Worker {
         let tried = self.attempt.make(&self.lane, self.index, &mut work, instance);
         let reply = match tried {
             Tried::Answered(reply) => reply,
-            Tried::Missing => return self.fence(work, behind),
+            Tried::Missing | Tried::Free => {
+                work.is_missing = matches!(tried, Tried::Missing);
+                return self.fence(work, behind);
+            }
+            Tried::Busy(pause) => return self.waiting.until(work, Instant::now() + pause, behind),
             Tried::Gone => return self.end(&Outcome::Gone, behind),
-            Tried::Superseded => {
+            Tried::Moot => {
                 self.lane.settled(1);
                 return self.bring_forward(behind);
             }
@@ -210,7 +235,8 @@ impl Worker {
                 self.worked();
                 self.end(&Outcome::Rejected(message), behind);
             }
-            Reply::Retry { message, after } => self.failed(work, behind, &message, after),
+            Reply::Retry { message, blame: Blame::Plugin, .. } => self.unavailable(work, behind, &message),
+            Reply::Retry { message, after, blame: Blame::File } => self.failed(work, behind, &message, after),
             Reply::Panicked { message } => {
                 self.panicked(&message);
                 self.failed(work, behind, &format!("panicked: {message}"), None);
@@ -235,7 +261,7 @@ impl Worker {
     /// What waited behind an event is next.
     fn bring_forward(&mut self, behind: VecDeque<FileEvent>) {
         for event in behind.into_iter().rev() {
-            self.local.push_front(event);
+            self.local.push_front(Message::Event(event));
         }
     }
 
@@ -276,6 +302,16 @@ impl Worker {
         let pause = lane.policy.pause(work.failed, after, jitter());
         self.say_failure(work.failed, message, pause);
         self.waiting.until(work, now + pause, behind);
+    }
+
+    /// The plugin says that no file would work.
+    fn unavailable(&mut self, work: Work, behind: VecDeque<FileEvent>, message: &str) {
+        let now = Instant::now();
+        if let Change::Pauses(pause) = self.lane.pause.broken(now, &self.lane.policy) {
+            let (plugin, message) = (&self.lane.name, one_line(message));
+            warn!("plugin `{plugin}` is unavailable and pauses, next try in {pause:.1?}: {message}");
+        }
+        self.waiting.until(work, now, behind);
     }
 
     /// The first failure of a file is said; the others are there for who looks closer.
@@ -350,6 +386,26 @@ impl Worker {
             self.attempt.locate(&work.event);
             self.failed(work, VecDeque::new(), message, None);
         }
+    }
+
+    /// What is left when the lane stops is told as a number of events: of those that only suppose what another one
+    /// tells for sure, or that suppose the same, one counts.
+    fn count_left(&mut self) {
+        let mut left = self.waiting.drain();
+        let mut inbox = VecDeque::new();
+        self.desk().fetch(&mut inbox);
+        for message in self.local.drain(..).chain(inbox) {
+            if let Message::Event(event) = message {
+                left.push(event);
+            }
+        }
+        left.sort_by_key(|event| event.certainty == Certainty::Supposed);
+        let mut told = HashSet::new();
+        let is_new = |event: &FileEvent| told.insert((event.node, Arc::clone(&event.name)));
+        let news: Vec<bool> = left.iter().map(is_new).collect();
+        let doubled =
+            left.iter().zip(news).filter(|(e, new)| e.certainty == Certainty::Supposed && !new).count();
+        self.lane.settled(doubled);
     }
 
     fn desk(&self) -> &super::lane::Desk {

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use notifyit_plugin_api::abi::{
-    CREATED, CallResult, CreateResult, DONE, EventRaw, FLAG_RETRY_AFTER, HandlerBox, PANICKED, REJECT,
+    CREATED, CallResult, CreateResult, EventRaw, HandlerBox, PANICKED, REJECT, guard,
 };
+use notifyit_plugin_api::{Blame, Verdict};
 
 use super::load::LoadedLibrary;
 
@@ -29,6 +30,8 @@ pub enum Reply {
         message: String,
         /// The shortest pause that the plugin asked for.
         after: Option<Duration>,
+        /// Whose fault it was.
+        blame: Blame,
     },
     /// It can never work.
     Reject {
@@ -113,19 +116,13 @@ impl fmt::Debug for Instance {
 }
 
 impl Reply {
-    /// A status that we do not know is a retry, as the wire's rules have it.
     fn from_wire(result: CallResult) -> Reply {
-        if result.status == DONE {
-            return Reply::Done;
-        }
-        let message = result.message.into_string();
-        match result.status {
-            REJECT => Reply::Reject { message },
-            PANICKED => Reply::Panicked { message },
-            _ => {
-                let asked = result.flags & FLAG_RETRY_AFTER != 0;
-                Reply::Retry { message, after: asked.then(|| Duration::from_nanos(result.number)) }
-            }
+        match guard::from_wire(result) {
+            Ok(Verdict::Done) => Reply::Done,
+            Ok(Verdict::Retry { message, after, blame }) => Reply::Retry { message, after, blame },
+            Ok(Verdict::Reject { message }) => Reply::Reject { message },
+            Ok(other) => Reply::Retry { message: format!("{other:?}"), after: None, blame: Blame::File },
+            Err(message) => Reply::Panicked { message },
         }
     }
 }
@@ -133,7 +130,7 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use notifyit_plugin_api::abi::RETRY;
+    use notifyit_plugin_api::abi::{DONE, FLAG_RETRY_AFTER, RETRY};
 
     #[test]
     fn a_plugin_that_makes_no_instance_has_its_error() {
@@ -155,13 +152,13 @@ mod tests {
         assert_eq!(reply(DONE), Reply::Done);
         assert_eq!(reply(REJECT), Reply::Reject { message: message() });
         assert_eq!(reply(PANICKED), Reply::Panicked { message: message() });
-        assert_eq!(reply(RETRY), Reply::Retry { message: message(), after: None });
-        assert_eq!(reply(77), Reply::Retry { message: message(), after: None });
+        assert_eq!(reply(RETRY), Reply::Retry { message: message(), after: None, blame: Blame::File });
+        assert_eq!(reply(77), Reply::Retry { message: message(), after: None, blame: Blame::File });
         let mut later = CallResult::new(RETRY, "m");
         (later.flags, later.number) = (FLAG_RETRY_AFTER, 1_500_000_000);
         assert_eq!(
             Reply::from_wire(later),
-            Reply::Retry { message: message(), after: Some(Duration::from_millis(1500)) }
+            Reply::Retry { message: message(), after: Some(Duration::from_millis(1500)), blame: Blame::File }
         );
     }
 }

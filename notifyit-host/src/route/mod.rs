@@ -1,14 +1,12 @@
 //! Which plugins want an event: kinds, watches, patterns. Pure; on the source's thread.
 
-pub mod patterns;
-
 use std::path::Path;
 
 use inotify::{EventMask, WatchMask};
 use notifyit_plugin_api::Kind;
 
-use self::patterns::{Entry, Patterns};
-use crate::event::{Happened, WatchId};
+use crate::event::{Certainty, Happened, WatchId};
+use crate::patterns::{Entry, Patterns};
 
 /// What one plugin wants.
 #[derive(Debug)]
@@ -25,7 +23,10 @@ pub struct Subscription {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kinds(u32);
 
-/// Each kind and inotify's word for it. `landed` stands for two.
+/// What may be a landing: only the first says so for sure.
+const LANDING: EventMask = EventMask::CLOSE_WRITE.union(EventMask::MOVED_TO).union(EventMask::CREATE);
+
+/// Each kind and inotify's word for it. `landed` stands for several.
 const WORDS: [(Kind, EventMask, WatchMask); 10] = [
     (Kind::CloseWrite, EventMask::CLOSE_WRITE, WatchMask::CLOSE_WRITE),
     (Kind::CloseNowrite, EventMask::CLOSE_NOWRITE, WatchMask::CLOSE_NOWRITE),
@@ -65,8 +66,7 @@ pub fn entry(happened: &Happened<'_>) -> Entry {
 impl Subscription {
     /// `watches` of `None` is every watch.
     pub fn new(kinds: Kinds, watches: Option<Vec<WatchId>>, patterns: Patterns) -> Self {
-        let landing = EventMask::CLOSE_WRITE | EventMask::MOVED_TO;
-        let mut words = if kinds.has(Kind::Landed) { landing } else { EventMask::empty() };
+        let mut words = if kinds.has(Kind::Landed) { LANDING } else { EventMask::empty() };
         words.extend(WORDS.iter().filter(|(kind, ..)| kinds.has(*kind)).map(|(_, word, _)| *word));
         if kinds.has(Kind::CloseWrite) {
             words |= EventMask::MOVED_TO; // for what a rename uncovers
@@ -81,7 +81,7 @@ impl Subscription {
             return mask;
         }
         if self.kinds.has(Kind::Landed) {
-            mask |= WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO;
+            mask |= WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO | WatchMask::CREATE;
         }
         for (kind, _, word) in WORDS {
             if self.kinds.has(kind) {
@@ -109,7 +109,7 @@ impl Subscription {
 
     /// As which kind this plugin wants the event, if at all. `relative` is looked at only if
     /// [`Subscription::needs_path`].
-    pub fn wants(&self, happened: &Happened<'_>, relative: &Path) -> Option<Kind> {
+    pub fn wants(&self, happened: &Happened<'_>, relative: &Path) -> Option<(Kind, Certainty)> {
         if !happened.what.intersects(self.words) {
             return None;
         }
@@ -117,14 +117,14 @@ impl Subscription {
         (self.wants_watch(happened.watch) && self.patterns.accepts(relative, entry(happened))).then_some(kind)
     }
 
-    fn kind(&self, happened: &Happened<'_>) -> Option<Kind> {
-        let landing = EventMask::CLOSE_WRITE | EventMask::MOVED_TO;
-        if !happened.directory && self.kinds.has(Kind::Landed) && happened.what.intersects(landing) {
-            return Some(Kind::Landed);
+    fn kind(&self, happened: &Happened<'_>) -> Option<(Kind, Certainty)> {
+        if !happened.directory && self.kinds.has(Kind::Landed) && happened.what.intersects(LANDING) {
+            let told = happened.what.contains(EventMask::CLOSE_WRITE);
+            return Some((Kind::Landed, if told { Certainty::Told } else { Certainty::Supposed }));
         }
         let told =
             WORDS.iter().find(|(kind, word, _)| happened.what.contains(*word) && self.kinds.has(*kind));
-        told.map(|(kind, ..)| *kind).or_else(|| self.uncovered(happened))
+        told.map(|(kind, ..)| *kind).or_else(|| self.uncovered(happened)).map(|kind| (kind, Certainty::Told))
     }
 
     /// A plugin that asked for close-write alone does not hear of renames; but a file that had a name which it does

@@ -28,7 +28,12 @@ impl Gather {
 
     /// How long to wait before the read that is due now. `queued` (asked for only under load) and `limit` are in
     /// events.
-    pub(super) fn wait(&mut self, now: Instant, queued: impl FnOnce() -> u64, limit: u64) -> Option<Duration> {
+    pub(super) fn wait(
+        &mut self,
+        now: Instant,
+        queued: impl FnOnce() -> u64,
+        limit: u64,
+    ) -> Option<Duration> {
         if now - self.since >= WITHIN {
             (self.since, self.reads) = (now, 0);
         }

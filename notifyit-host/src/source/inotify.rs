@@ -19,7 +19,7 @@ use super::roots::{self, Rooted, State};
 use super::tree::SharedTree;
 use super::{Root, Sink};
 use crate::event::{Happened, NodeId, RenamedFrom, Sequence};
-use crate::route::patterns::Entry;
+use crate::patterns::Entry;
 use crate::sys;
 
 /// The read buffer: two thousand events with short names.

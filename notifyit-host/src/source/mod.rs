@@ -21,7 +21,7 @@ pub mod renames;
 use std::path::PathBuf;
 
 use crate::event::{Happened, WatchId};
-use crate::route::patterns::Patterns;
+use crate::patterns::Patterns;
 
 /// A directory to watch.
 #[derive(Debug)]

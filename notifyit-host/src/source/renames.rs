@@ -91,6 +91,7 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Certainty;
     use notifyit_plugin_api::{Kind, Origin};
 
     fn place(name: &str) -> Place {
@@ -103,6 +104,7 @@ mod tests {
             node: NodeId(0),
             name: OsStr::new(name).into(),
             kind: Kind::CloseWrite,
+            certainty: Certainty::Told,
             origin: Origin::Live,
             directory: false,
             seen_nanos: 0,

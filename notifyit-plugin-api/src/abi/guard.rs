@@ -15,8 +15,8 @@ use abi_stable::std_types::{RNone, RResult, RSlice, RSome, RStr, RString, RVec};
 use super::module::{HostApi_Ref, PluginModule, PluginModule_Ref};
 use super::object::{Handler, Handler_TO};
 use super::types::{
-    CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_RETRY_AFTER, PANICKED, REJECT,
-    RETRY, UNKNOWN_OPERATION,
+    CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_RETRY_AFTER, FLAG_UNAVAILABLE,
+    PANICKED, REJECT, RETRY, UNKNOWN_OPERATION,
 };
 use crate::config::Config;
 use crate::error;
@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::info::{Info, Package};
 use crate::plugin::Plugin;
 use crate::services::{Host, install_logger};
-use crate::verdict::Verdict;
+use crate::verdict::{Blame, Verdict};
 
 /// The library's root module, for `export_plugin!`.
 pub fn module(
@@ -139,18 +139,26 @@ fn to_wire(verdict: Verdict) -> CallResult {
     match verdict {
         Verdict::Done => CallResult::new(DONE, RString::new()),
         Verdict::Reject { message } => CallResult::new(REJECT, message),
-        Verdict::Retry { message, after } => {
+        Verdict::Retry { message, after, blame } => {
             let mut result = CallResult::new(RETRY, message);
             if let Some(after) = after {
                 result.flags |= FLAG_RETRY_AFTER;
                 result.number = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+            }
+            if blame == Blame::Plugin {
+                result.flags |= FLAG_UNAVAILABLE;
             }
             result
         }
     }
 }
 
-/// The verdict behind a call's result: what the host and the test harness read.
+/// The verdict behind a call's result, or what a panic said: for the host and the test harness. A status that is not
+/// known is a retry.
+///
+/// # Errors
+///
+/// The plugin panicked.
 pub fn from_wire(result: CallResult) -> Result<Verdict, String> {
     let message = result.message.into_string();
     Ok(match result.status {
@@ -159,7 +167,8 @@ pub fn from_wire(result: CallResult) -> Result<Verdict, String> {
         PANICKED => return Err(message),
         _ => {
             let asked = result.flags & FLAG_RETRY_AFTER != 0;
-            Verdict::Retry { message, after: asked.then(|| Duration::from_nanos(result.number)) }
+            let blame = if result.flags & FLAG_UNAVAILABLE == 0 { Blame::File } else { Blame::Plugin };
+            Verdict::Retry { message, after: asked.then(|| Duration::from_nanos(result.number)), blame }
         }
     })
 }

@@ -40,7 +40,7 @@ pub use module::{HostApi, HostApi_Ref, PluginModule, PluginModule_Ref, export};
 pub use object::{Handler, Handler_TO, HandlerBox};
 pub use types::{
     CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_DIRECTORY, FLAG_RETRY_AFTER,
-    PANICKED, REJECT, RETRY, UNKNOWN_OPERATION,
+    FLAG_UNAVAILABLE, PANICKED, REJECT, RETRY, UNKNOWN_OPERATION,
 };
 
 pub use abi_stable;

@@ -24,6 +24,9 @@ pub const FLAG_DIRECTORY: u32 = 1;
 /// [`CallResult::flags`]: `number` is the shortest time in nanoseconds until the next attempt.
 pub const FLAG_RETRY_AFTER: u32 = 1;
 
+/// [`CallResult::flags`]: with [`RETRY`], the plugin is at fault and not the file; the attempt does not count.
+pub const FLAG_UNAVAILABLE: u32 = 2;
+
 /// One event, as the host hands it over. Borrowed for the length of the call.
 ///
 /// Unknown numbers: a `kind` or `origin` that the plugin does not know shows as unknown there; flags that it does
@@ -79,9 +82,9 @@ pub struct EventRaw<'a> {
 pub struct CallResult {
     /// [`DONE`], [`RETRY`], [`REJECT`] or [`PANICKED`].
     pub status: u32,
-    /// [`FLAG_RETRY_AFTER`].
+    /// [`FLAG_RETRY_AFTER`], [`FLAG_UNAVAILABLE`].
     pub flags: u32,
-    /// What `flags` says it is, else 0.
+    /// With [`FLAG_RETRY_AFTER`] its time, else 0.
     pub number: u64,
     /// Why, in one or more lines. Empty if done.
     pub message: RString,
