@@ -11,6 +11,7 @@ mod names;
 mod opened;
 mod events;
 mod tree;
+mod renames;
 mod limits;
 mod print;
 mod exec;

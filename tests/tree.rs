@@ -315,3 +315,82 @@ fn a_directory_that_holds_the_plugins_is_not_watched() {
     let temp = host.temp().to_owned();
     host.watching([temp.as_os_str()]).run().code(1).one_error(&["plugin"]);
 }
+
+#[test]
+fn a_root_that_is_no_directory_is_an_error() {
+    let host = recursive();
+    let file = host.aside("file", "x");
+    host.watching([file.as_os_str()]).run().code(1).one_error(&["file", "directory"]);
+}
+
+#[test]
+fn a_directory_goes_from_one_root_to_another() {
+    let host = recursive();
+    let (root, other) = (host.root(), host.temp().join("other"));
+    fs::create_dir(&other).unwrap();
+    host.mkdir("sub/deeper");
+    let host = host.watching([root.as_os_str(), other.as_os_str()]).start();
+    has_watches(&host, 4);
+    fs::rename(host.path("sub"), other.join("moved")).unwrap();
+    let mut probes = 0;
+    host.wait_for("the directory to be watched under its new root", |host| {
+        probes += 1;
+        let _ = fs::write(other.join(format!("moved/deeper/probe{probes}")), "x");
+        let seen =
+            |r: &notifyit_tests::Record| r.relative.as_deref().is_some_and(|p| p.starts_with("moved/deeper"));
+        host.records("recorder").iter().any(seen).then_some(())
+    });
+    has_watches(&host, 4);
+    host.stop().success();
+}
+
+#[test]
+fn a_directory_that_is_renamed_out_of_an_exclusion_is_watched_and_the_other_way_round() {
+    let host = recursive().args(["--exclude", "*.tmp"]);
+    host.mkdir("a.tmp/sub");
+    host.mkdir("b/sub");
+    let host = host.start();
+    has_watches(&host, 3);
+    host.rename("a.tmp", "a");
+    probe(&host, "a/sub");
+    has_watches(&host, 5);
+    host.rename("b", "b.tmp");
+    has_watches(&host, 3);
+    host.stop().success();
+}
+
+/// Directories below the root, the root too.
+fn count_directories(at: &Path) -> usize {
+    let entries = fs::read_dir(at).expect("nothing goes away now").flatten();
+    1 + entries.filter(|e| e.path().is_dir()).map(|e| count_directories(&e.path())).sum::<usize>()
+}
+
+#[test]
+fn after_a_storm_of_changes_each_directory_is_watched_once_and_known_by_its_name() {
+    let host = recursive().start();
+    // A row of numbers that is the same in each run.
+    let mut state = 12345_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..4000 {
+        let mut name = || (0..=random(3)).map(|_| random(4).to_string()).collect::<Vec<_>>().join("/");
+        let (from, to) = (host.path(name()), host.path(name()));
+        let _ = match random(4) {
+            0 => fs::rename(&from, &to),
+            1 => fs::remove_dir_all(&from),
+            _ => fs::create_dir_all(&from),
+        };
+    }
+    has_watches(&host, count_directories(&host.root()));
+    let mut directories = vec![host.root()];
+    while let Some(directory) = directories.pop() {
+        let below =
+            fs::read_dir(&directory).unwrap().flatten().map(|e| e.path()).filter(|path| path.is_dir());
+        directories.extend(below.collect::<Vec<_>>());
+        fs::write(directory.join("file"), "x").unwrap();
+        host.handled("recorder", directory.join("file").strip_prefix(host.root()).unwrap());
+    }
+    host.stop().success();
+}

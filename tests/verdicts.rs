@@ -178,6 +178,38 @@ fn a_paused_lane_goes_on_when_a_file_succeeds() {
     host.all_handled("recorder", (0..30).map(|n| format!("{n}.txt")));
     host.write("later.txt", "x");
     host.handled("recorder", "later.txt");
-    assert_eq!(host.count_logged(&["recorder", "paus"]), 1, "said once");
+    assert_eq!(host.count_logged(&["recorder", "works again"]), 1);
+    host.stop().success();
+}
+
+#[test]
+fn a_lane_whose_flush_fails_pauses_until_the_flush_works() {
+    let host = recorder(r#"{first="20ms",max="200ms"}"#).set("recorder.failing_flushes=4");
+    let host = host.set("recorder.hold='{temp}/hold'");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    for n in 0..30 {
+        host.write(format!("{n}.txt"), "x");
+    }
+    host.logged(&["holding"]);
+    fs::remove_file(hold).unwrap();
+    let flushed = |host: &Running| host.records("recorder").iter().any(|r| r.say == "flush");
+    host.wait_for("a flush that works", |host| flushed(host).then_some(()));
+    for n in 0..30 {
+        let name = format!("{n}.txt");
+        host.wait_for("a delivery before a flush that worked", |host| {
+            let records = host.records("recorder");
+            let done =
+                records.iter().rposition(|r| r.say == "done" && r.relative.as_deref() == Some(name.as_ref()));
+            let safe = done.is_some_and(|done| records[done..].iter().any(|r| r.say == "flush"));
+            safe.then_some(())
+        });
+    }
+    assert!(host.count_logged(&["recorder", "paus"]) > 0);
+    assert_eq!(
+        host.count_logged(&["recorder", "works again"]),
+        1,
+        "an answer that no flush has made safe is no success"
+    );
     host.stop().success();
 }
