@@ -41,10 +41,12 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub fn until<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + DEADLINE;
     loop {
+        let begin = Instant::now();
         match check() {
             Some(answer) => return Some(answer),
             None if Instant::now() >= end => return None,
-            None => std::thread::sleep(Duration::from_millis(3)),
+            // A look that is dear comes more rarely.
+            None => std::thread::sleep(Duration::from_millis(3).max(begin.elapsed() * 3)),
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `reject` | an error with `Reject` |
 #![forbid(unsafe_code)]
 
-use std::fs::{OpenOptions, read_link};
+use std::fs::{File, OpenOptions, read_link};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +42,8 @@ struct Config {
 struct Recorder {
     config: Config,
     instance: u64,
+    thread: String,
+    out: File,
 }
 
 impl Plugin for Recorder {
@@ -49,7 +51,10 @@ impl Plugin for Recorder {
 
     fn new(config: Config, _: Host) -> Result<Self> {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
-        let recorder = Recorder { config, instance: INSTANCES.fetch_add(1, Ordering::Relaxed) };
+        let out = OpenOptions::new().create(true).append(true).open(&config.out)?;
+        let thread = read_link("/proc/thread-self")?.to_string_lossy().into_owned();
+        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        let recorder = Recorder { config, instance, thread, out };
         recorder.record("new", Value::Null, Value::Null)?;
         Ok(recorder)
     }
@@ -121,13 +126,12 @@ impl Recorder {
             "line": LINES.fetch_add(1, Ordering::Relaxed),
             "at_nanos": u64::try_from(now.as_nanos())?,
             "instance": self.instance,
-            "thread": read_link("/proc/thread-self")?.to_string_lossy(),
+            "thread": self.thread,
             "say": say,
             "text": text,
             "event": event,
         });
-        let mut out = OpenOptions::new().create(true).append(true).open(&self.config.out)?;
-        out.write_all(format!("{line}\n").as_bytes())?;
+        (&self.out).write_all(format!("{line}\n").as_bytes())?;
         Ok(())
     }
 }
