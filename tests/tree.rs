@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use notifyit_tests::{Host, Running, skip};
+use notifyit_tests::{Host, Running, skip, until};
 
 fn recursive() -> Host {
     Host::new().plugin("recorder").arg("-r")
@@ -20,7 +20,8 @@ fn watches(host: &Running) -> usize {
 }
 
 fn has_watches(host: &Running, expected: usize) {
-    host.wait_for(&format!("{expected} watches"), |host| (watches(host) == expected).then_some(()));
+    let settled = until(|| (watches(host) == expected).then_some(()));
+    assert!(settled.is_some(), "{} watches, not {expected}", watches(host));
 }
 
 /// Waits until a directory that was made just now is watched: writes files into it until one is handled.

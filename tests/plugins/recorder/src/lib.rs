@@ -39,10 +39,14 @@ struct Config {
     failing_flushes: u32,
 }
 
+thread_local! {
+    /// The kernel's name for this thread. (Its name is known to the host's standard library alone.)
+    static THREAD: String = read_link("/proc/thread-self").unwrap_or_default().to_string_lossy().into_owned();
+}
+
 struct Recorder {
     config: Config,
     instance: u64,
-    thread: String,
     out: File,
 }
 
@@ -52,9 +56,8 @@ impl Plugin for Recorder {
     fn new(config: Config, _: Host) -> Result<Self> {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
         let out = OpenOptions::new().create(true).append(true).open(&config.out)?;
-        let thread = read_link("/proc/thread-self")?.to_string_lossy().into_owned();
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-        let recorder = Recorder { config, instance, thread, out };
+        let recorder = Recorder { config, instance, out };
         recorder.record("new", Value::Null, Value::Null)?;
         Ok(recorder)
     }
@@ -126,7 +129,7 @@ impl Recorder {
             "line": LINES.fetch_add(1, Ordering::Relaxed),
             "at_nanos": u64::try_from(now.as_nanos())?,
             "instance": self.instance,
-            "thread": self.thread,
+            "thread": THREAD.with(Clone::clone),
             "say": say,
             "text": text,
             "event": event,
