@@ -20,7 +20,8 @@ fn watches(host: &Running) -> usize {
 }
 
 fn has_watches(host: &Running, expected: usize) {
-    let settled = until(|| (watches(host) == expected).then_some(()));
+    let settled = until(|| (watches(host) == expected || host.exited().is_some()).then_some(()));
+    assert!(host.exited().is_none(), "the host has ended");
     assert!(settled.is_some(), "{} watches, not {expected}", watches(host));
 }
 

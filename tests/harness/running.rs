@@ -201,17 +201,15 @@ impl Drop for Running {
         if self.parts.is_none() {
             return;
         }
+        let before = self.exited().map_or("running".to_owned(), |status| status.to_string());
         self.child(|child| {
             let _ = child.kill();
             let _ = child.wait();
         });
         if std::thread::panicking() {
             let records = crate::exit::records_in(self);
-            say(&format!(
-                "--- stdout\n{}\n--- stderr\n{}\n{records}",
-                self.parts().stdout.text(),
-                self.log()
-            ));
+            let (stdout, stderr) = (self.parts().stdout.text(), self.log());
+            say(&format!("--- {before}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n{records}"));
         }
     }
 }
