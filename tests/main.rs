@@ -19,4 +19,5 @@ mod exec_lines;
 mod config;
 mod cli;
 mod side_by_side;
+mod readme;
 mod tidy;

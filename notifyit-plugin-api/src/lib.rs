@@ -107,3 +107,9 @@ pub mod __private {
     pub use crate::config::read;
     pub use crate::info::Package;
 }
+
+/// The READMEs' plugins compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../README.md")]
+mod readmes {}

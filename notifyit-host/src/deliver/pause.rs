@@ -59,10 +59,11 @@ pub(super) enum Change {
 
 impl Pause {
     /// Asked before each attempt.
-    pub(super) fn leave(&self, now: Instant) -> Leave {
+    pub(super) fn leave(&self, now: impl FnOnce() -> Instant) -> Leave {
         if !self.troubled.load(Ordering::Acquire) {
             return Leave::Go;
         }
+        let now = now();
         match &mut self.lock().paused {
             None => Leave::Go,
             // Whoever is trying reports soon; look again then, or in a moment.
@@ -151,17 +152,17 @@ mod tests {
             assert_eq!(pause.failed(file, now, &policy), Change::None);
             assert_eq!(pause.failed(file, now, &policy), Change::None); // the same file again
         }
-        assert_eq!(pause.leave(now), Leave::Go);
+        assert_eq!(pause.leave(|| now), Leave::Go);
         assert_eq!(pause.failed(9, now, &policy), Change::Pauses(Duration::from_secs(1)));
         let due = now + Duration::from_secs(1);
-        assert_eq!(pause.leave(now), Leave::Wait(due));
-        assert_eq!(pause.leave(due), Leave::Probe);
-        assert!(matches!(pause.leave(due), Leave::Wait(_)), "one at a time");
+        assert_eq!(pause.leave(|| now), Leave::Wait(due));
+        assert_eq!(pause.leave(|| due), Leave::Probe);
+        assert!(matches!(pause.leave(|| due), Leave::Wait(_)), "one at a time");
         assert_eq!(pause.failed(10, due, &policy), Change::Pauses(Duration::from_secs(2)));
         let due = due + Duration::from_secs(2);
-        assert_eq!(pause.leave(due), Leave::Probe);
+        assert_eq!(pause.leave(|| due), Leave::Probe);
         assert_eq!(pause.worked(), Change::GoesOn);
-        assert_eq!(pause.leave(due), Leave::Go);
+        assert_eq!(pause.leave(|| due), Leave::Go);
     }
 
     #[test]
@@ -180,9 +181,9 @@ mod tests {
         let (pause, policy, now) = (Pause::default(), policy(), Instant::now());
         assert_eq!(pause.broken(now, &policy), Change::Pauses(Duration::from_secs(1)));
         let due = now + Duration::from_secs(1);
-        assert_eq!(pause.leave(due), Leave::Probe);
+        assert_eq!(pause.leave(|| due), Leave::Probe);
         pause.not_tried();
-        assert_eq!(pause.leave(due), Leave::Probe);
+        assert_eq!(pause.leave(|| due), Leave::Probe);
         assert!(pause.is_pausing());
     }
 }

@@ -106,7 +106,7 @@ impl Worker {
         if self.local.is_empty() {
             self.lane.desks[self.index].fetch(&mut self.local);
         }
-        let leave = self.lane.pause.leave(Instant::now());
+        let leave = self.lane.pause.leave(Instant::now);
         if let Leave::Wait(until) = leave {
             return self.hold(until, closing);
         }

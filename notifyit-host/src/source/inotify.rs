@@ -16,9 +16,9 @@ use super::fence::{Fences, Request, SourceHandle, queued_bytes};
 use super::gather::Gather;
 use super::renames::Renames;
 use super::roots::{self, Rooted, State};
-use super::tree::SharedTree;
+use super::tree::{SharedTree, Spot};
 use super::{Root, Sink};
-use crate::event::{Happened, NodeId, RenamedFrom, Sequence};
+use crate::event::{Happened, NodeId, RenamedFrom, Sequence, WatchId};
 use crate::patterns::Entry;
 use crate::sys;
 
@@ -247,10 +247,10 @@ impl<S: Sink> Source<S> {
         if what.contains(EventMask::IGNORED) {
             return self.unwatched(wd);
         }
-        let mut next = self.tree.read().by_wd(wd).next();
-        while let Some(node) = next {
+        let mut next = self.tree.read().first(wd);
+        while let Some(Spot { node, watch, twin }) = next {
             match name {
-                Some(name) => self.entry(node, what, cookie, name, seen_nanos),
+                Some(name) => self.entry((node, watch), what, cookie, name, seen_nanos),
                 // What an event without a name says of a directory, its parent's event says with one.
                 None if what
                     .intersects(EventMask::MOVE_SELF | EventMask::DELETE_SELF | EventMask::UNMOUNT) =>
@@ -259,12 +259,19 @@ impl<S: Sink> Source<S> {
                 }
                 None => {}
             }
-            next = self.tree.read().twin(node);
+            next = twin.map(|twin| self.tree.read().spot(twin));
         }
     }
 
     /// Something happened to an entry of a directory.
-    fn entry(&mut self, node: NodeId, what: EventMask, cookie: u32, name: &OsStr, seen_nanos: u64) {
+    fn entry(
+        &mut self,
+        (node, watch): (NodeId, WatchId),
+        what: EventMask,
+        cookie: u32,
+        name: &OsStr,
+        seen_nanos: u64,
+    ) {
         let directory = what.contains(EventMask::ISDIR);
         let mut renamed = None;
         if what.contains(EventMask::MOVED_FROM) {
@@ -274,7 +281,6 @@ impl<S: Sink> Source<S> {
         } else if directory && what.contains(EventMask::CREATE) {
             self.adopt(node, name);
         }
-        let watch = self.tree.read().watch(node);
         let happened = Happened {
             sequence: Sequence(self.sequence),
             node,

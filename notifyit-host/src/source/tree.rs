@@ -49,6 +49,17 @@ impl Node {
     }
 }
 
+/// What an event needs to know of its directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot {
+    /// The directory.
+    pub node: NodeId,
+    /// Its watch.
+    pub watch: WatchId,
+    /// The next node with the same watch descriptor.
+    pub twin: Option<NodeId>,
+}
+
 /// The watched directories. See the module.
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -200,9 +211,15 @@ impl Tree {
         })
     }
 
-    /// The next node with the same watch descriptor.
-    pub fn twin(&self, id: NodeId) -> Option<NodeId> {
-        self.node(id).twin
+    /// The first node of a watch descriptor.
+    pub fn first(&self, wd: i32) -> Option<Spot> {
+        self.by_wd.get(&wd).map(|id| self.spot(*id))
+    }
+
+    /// A node, with its watch and the next one of the same watch descriptor.
+    pub fn spot(&self, id: NodeId) -> Spot {
+        let node = self.node(id);
+        Spot { node: id, watch: node.watch, twin: node.twin }
     }
 
     /// The kernel has dropped a watch: the directory is gone, or we took the watch away. Returns the nodes it stood

@@ -1,0 +1,68 @@
+//! What the README says is tried.
+
+use std::fs;
+use std::path::Path;
+
+use notifyit_tests::Host;
+
+fn readme() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    fs::read_to_string(path).unwrap()
+}
+
+/// The code blocks in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let text = readme();
+    let fence = format!("```{language}\n");
+    let parts = text.split(&fence).skip(1);
+    parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The arguments of the README's commands that watch, with this host's directories for the README's.
+fn watch_commands(host: &Host) -> Vec<Vec<String>> {
+    let (root, plugins) = (host.root().display().to_string(), host.plugins().display().to_string());
+    let lines = blocks("sh").join("");
+    let watching = lines.lines().filter_map(|line| line.split("notifyit watch ").nth(1));
+    let filled =
+        watching.map(|rest| rest.replace("/tmp/incoming", &root).replace("target/release", &plugins));
+    filled.map(|rest| rest.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn the_first_command_prints_paths_and_the_second_runs_a_program() {
+    for (place, plugin) in [(0, "print"), (1, "exec")] {
+        let host = Host::new().plugin("print").plugin("exec");
+        let commands = watch_commands(&host);
+        assert_eq!(commands.len(), 2, "{commands:?}");
+        let host = host.watching(Vec::<String>::new()).args(commands[place].clone()).start();
+        host.write("a/report.pdf", "");
+        host.mkdir("b");
+        host.write("report.pdf", "hello\n");
+        if plugin == "print" {
+            host.handled("print", "report.pdf");
+        } else {
+            let sum = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+            host.logged(&["exec", sum]);
+        }
+        host.stop().success();
+    }
+}
+
+#[test]
+fn the_configuration_is_one_that_the_host_takes() {
+    let [config] = blocks("toml").try_into().expect("one example");
+    let config = config.replace("/etc/notifyit/plugins", "{plugins}").replace("/srv/incoming", "{root}");
+    let exit = Host::new().plugin("print").plugin("exec").verb("check").config(&config).run();
+    exit.success();
+    assert_eq!(exit.lines(&["all is well", "print", "thumbnails"]).len(), 1);
+}
+
+#[test]
+fn the_commands_of_the_first_screen_and_of_the_tests_are_there() {
+    let commands = blocks("sh").join("");
+    assert!(
+        commands
+            .starts_with("cargo build --release && mkdir -p /tmp/incoming && target/release/notifyit watch ")
+    );
+    assert!(commands.contains("\ncargo test --workspace\n"));
+}
