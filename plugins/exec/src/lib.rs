@@ -1,1 +1,123 @@
-//! x
+//! Runs a program for each file that lands: any script can be a handler.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `template` | the arguments and their placeholders |
+//! | `program` | finding the program and starting it |
+//! | `child` | one running program: its pipes, its end, the end of its process group |
+//! | `output` | its output, line by line |
+//! | `each` | `mode = "each"`: a child for each event |
+//! | `lines` | `mode = "lines"`: one child that answers events line by line |
+//! | `answer` | what such a child can answer |
+#![forbid(unsafe_code)]
+
+mod template;
+mod program;
+mod child;
+mod output;
+mod each;
+mod lines;
+mod answer;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use notifyit_plugin_api::{Event, Host, Plugin, Reject, Result, anyhow, config, export_plugin};
+
+use each::Each;
+use lines::Lines;
+use program::Program;
+
+#[config]
+struct Config {
+    command: Vec<String>,
+    #[serde(default)]
+    mode: Mode,
+    cwd: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    kill_after: Option<String>,
+}
+
+/// How the program is run.
+#[config]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// Anew for each event.
+    #[default]
+    Each,
+    /// Once; it gets an event per line and answers with a verdict per line.
+    Lines,
+}
+
+/// How long a process group that was asked to end may take before it is killed.
+const KILL_AFTER: Duration = Duration::from_secs(2);
+
+enum Exec {
+    Each(Each),
+    Lines(Lines),
+}
+
+impl Plugin for Exec {
+    type Config = Config;
+
+    fn new(config: Config, host: Host) -> Result<Self> {
+        let kill_after = config.kill_after.as_deref().map_or(Ok(KILL_AFTER), duration)?;
+        let templates = template::parse_all(&config.command, config.mode)?;
+        let program = Program::new(&config.command[0], config.cwd, config.env, kill_after)?;
+        Ok(match config.mode {
+            Mode::Each => Exec::Each(Each::new(program, templates)),
+            Mode::Lines => Exec::Lines(Lines::new(program, templates, host)?),
+        })
+    }
+
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+        let deadline = Deadline::of(event);
+        match self {
+            Exec::Each(each) => each.run(event, deadline),
+            Exec::Lines(lines) => lines.ask(event, deadline),
+        }
+    }
+
+    fn shutdown(&mut self) -> Result<()> {
+        if let Exec::Lines(lines) = self {
+            lines.close();
+        }
+        Ok(())
+    }
+}
+
+export_plugin!(Exec);
+
+fn duration(text: &str) -> Result<Duration> {
+    humantime::parse_duration(text).map_err(|e| wrong("kill_after", format_args!("{e}, such as `2s`")))
+}
+
+/// An error in the configuration: the host need not try again.
+fn wrong(key: &str, text: std::fmt::Arguments<'_>) -> anyhow::Error {
+    Reject::new(format!("configuration: key `{key}`: {text}")).into()
+}
+
+/// When an attempt must have ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Deadline {
+    timeout: Option<Duration>,
+    at: Option<Instant>,
+}
+
+impl Deadline {
+    fn of(event: &Event<'_>) -> Self {
+        let timeout = event.timeout();
+        Deadline { timeout, at: timeout.and_then(|t| Instant::now().checked_add(t)) }
+    }
+
+    fn error(self) -> anyhow::Error {
+        let after = humantime::format_duration(self.timeout.unwrap_or_default());
+        anyhow!("timed out after {after}")
+    }
+}
+
+#[cfg(test)]
+mod tests;
