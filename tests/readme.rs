@@ -7,7 +7,7 @@ use notifyit_tests::Host;
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    fs::read_to_string(path).unwrap()
+    fs::read_to_string(path).expect("the README is there")
 }
 
 /// The code blocks in this language.
@@ -15,7 +15,7 @@ fn blocks(language: &str) -> Vec<String> {
     let text = readme();
     let fence = format!("```{language}\n");
     let parts = text.split(&fence).skip(1);
-    parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
+    parts.map(|part| part.split("```").next().expect("a block ends").to_owned()).collect()
 }
 
 /// The arguments of the README's commands that watch, with this host's directories for the README's.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use inotify::WatchMask;
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
@@ -24,6 +24,7 @@ use crate::settle::Settle;
 use crate::source::fence::SourceHandle;
 use crate::source::inotify::Source;
 use crate::source::{MayBeMissing, Root, Sink};
+use crate::sys;
 
 /// Why the host stops.
 enum Stop {
@@ -205,6 +206,10 @@ fn lane_spec(settings: &Settings, member: &Member, services: &Services) -> Resul
 /// The first signal stops in an orderly way, the second at once.
 fn listen_for_signals(stop: Sender<Stop>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to listen for signals")?;
+    if sys::is_sigchld_ignored() {
+        // Plugins that run programs need their exit statuses; a handler, of whatever kind, ends the ignoring.
+        signal_hook::flag::register(SIGCHLD, Arc::default()).context("failed to listen for signals")?;
+    }
     let listen = move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {

@@ -78,6 +78,14 @@ pub fn wall_nanos() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Has whoever started us left SIGCHLD ignored? Then no child's exit status could be had.
+pub fn is_sigchld_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (libc::SIGCHLD - 1)) != 0
+}
+
 /// A limit of inotify: the smaller of the system's (`fs.inotify.…`) and the user namespace's (`user.…`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use notifyit_plugin_api::{Context, Result, anyhow};
+use notifyit_plugin_api::{Context, Result, Unavailable, anyhow};
 use rustix::fs::{Access, access};
 
 use crate::child::Child;
@@ -63,7 +63,14 @@ impl Program {
 
     /// Starts what [`Program::command`] began.
     pub(crate) fn start(&self, mut command: Command) -> Result<Child> {
-        let process = command.spawn().with_context(|| self.failed())?;
+        let process = match command.spawn() {
+            Ok(process) => process,
+            // An argument is too long, and that is the file's name.
+            Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
+                return Err(error).with_context(|| self.failed().to_string());
+            }
+            Err(error) => return Err(error).with_context(|| self.failed()),
+        };
         Child::new(process, self.kill_after).with_context(|| self.failed())
     }
 
@@ -72,9 +79,9 @@ impl Program {
         self.kill_after
     }
 
-    /// By this beginning the host knows that the failure is not the file's.
-    fn failed(&self) -> String {
-        format!("failed to start `{}`", self.name)
+    /// It is not the file's fault: no file would work.
+    fn failed(&self) -> Unavailable {
+        Unavailable::new(format!("failed to start `{}`", self.name))
     }
 
     /// Looked up at each start, so that a program that has moved is found.

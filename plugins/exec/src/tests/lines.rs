@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::testing::TestHost;
-use notifyit_plugin_api::{Verdict, json};
+use notifyit_plugin_api::{Blame, Verdict, json};
 
 use super::{is_gone, logged, refused, reject, retry, start, wait_for};
 
@@ -39,7 +39,10 @@ fn one_child_answers_many_events() {
     assert_eq!(host.write("retry", "x"), retry("no room"));
     assert_eq!(host.write("reject", "x"), reject("no image"));
     let after = Some(Duration::from_secs(10));
-    assert_eq!(host.write("later", "x"), Verdict::Retry { message: "busy: try again in 10s".into(), after });
+    assert_eq!(
+        host.write("later", "x"),
+        Verdict::Retry { message: "busy: try again in 10s".into(), after, blame: Blame::File }
+    );
     assert_eq!(host.write("odd", "x"), retry(r#"answered "what", which is no verdict"#));
     assert_eq!(host.write("sub\n/done", "x"), Verdict::Done);
     assert_eq!(starts(&host), 1);

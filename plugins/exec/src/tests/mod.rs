@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::serde_json::Value;
 use notifyit_plugin_api::testing::TestHost;
-use notifyit_plugin_api::{Verdict, json};
+use notifyit_plugin_api::{Blame, Verdict, json};
 
 use crate::Exec;
 
@@ -25,7 +25,7 @@ fn refused(config: Value) -> String {
 }
 
 fn retry(message: &str) -> Verdict {
-    Verdict::Retry { message: message.to_owned(), after: None }
+    Verdict::Retry { message: message.to_owned(), after: None, blame: Blame::File }
 }
 
 fn reject(message: &str) -> Verdict {
