@@ -35,8 +35,6 @@ fn the_first_command_prints_paths_and_the_second_runs_a_program() {
         let commands = watch_commands(&host);
         assert_eq!(commands.len(), 2, "{commands:?}");
         let host = host.watching(Vec::<String>::new()).args(commands[place].clone()).start();
-        host.write("a/report.pdf", "");
-        host.mkdir("b");
         host.write("report.pdf", "hello\n");
         if plugin == "print" {
             host.handled("print", "report.pdf");

@@ -9,6 +9,9 @@
 //! | free | wait for a fence: if the file's close-write comes first, that is the event; else deliver |
 //! | busy | ask again, after 10 ms, doubling to 10 s; the close-write takes its place if it comes |
 //! | no lease to be had | complete when the file has not changed for [`STABLE_FOR`] |
+//!
+//! A file that is empty and young is taken for busy without asking: `open(2)` with `O_CREAT` makes the file, and tells
+//! of that, a moment before it opens it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,10 +37,12 @@ pub(super) struct Inquiry {
 impl Inquiry {
     /// Asks. Returns how long to wait before the next time, or `None` if the file is free.
     pub(super) fn ask(&mut self, path: &Path, stat: Stat, now: Instant) -> Option<Duration> {
-        match sys::ask_for_lease(path) {
-            Lease::Free => self.is_free = true,
-            Lease::Unavailable => self.compare(stat, now),
-            Lease::Busy => {}
+        if !is_just_made(stat, sys::wall_nanos()) {
+            match sys::ask_for_lease(path) {
+                Lease::Free => self.is_free = true,
+                Lease::Unavailable => self.compare(stat, now),
+                Lease::Busy => {}
+            }
         }
         if self.is_free {
             return None;
@@ -55,6 +60,13 @@ impl Inquiry {
     }
 }
 
+/// Empty, and modified within the last second? A time in the future is not young.
+fn is_just_made(stat: Stat, wall_nanos: u64) -> bool {
+    let seconds = u64::try_from(stat.mtime_seconds).unwrap_or(0);
+    let modified = seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(stat.mtime_nanos));
+    stat.size == 0 && wall_nanos.checked_sub(modified).is_some_and(|age| age < 1_000_000_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,7 +80,8 @@ mod tests {
     fn a_file_is_busy_while_someone_may_write_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let writer = File::create(&path).unwrap();
+        let mut writer = File::create(&path).unwrap();
+        std::io::Write::write_all(&mut writer, b"x").unwrap();
         let (mut inquiry, now) = (Inquiry::default(), Instant::now());
         let pauses: Vec<u128> =
             (0..12).map(|_| inquiry.ask(&path, stat(&path), now).unwrap().as_millis()).collect();
@@ -78,6 +91,21 @@ mod tests {
         let reader = File::open(&path).unwrap();
         assert_eq!(Inquiry::default().ask(&path, stat(&path), now), None, "a reader does not matter");
         drop(reader);
+    }
+
+    #[test]
+    fn a_file_that_was_made_empty_just_now_is_not_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        File::create(&path).unwrap();
+        let stat = stat(&path);
+        assert!(Inquiry::default().ask(&path, stat, Instant::now()).is_some());
+        let modified =
+            u64::try_from(stat.mtime_seconds).unwrap() * 1_000_000_000 + u64::from(stat.mtime_nanos);
+        assert!(is_just_made(stat, modified) && is_just_made(stat, modified + 999_999_999));
+        assert!(!is_just_made(stat, modified + 1_000_000_000));
+        assert!(!is_just_made(stat, modified - 1), "a time in the future is not young");
+        assert!(!is_just_made(Stat { size: 1, ..stat }, modified));
     }
 
     #[test]

@@ -224,7 +224,6 @@ impl Worker {
         self.unflushed = true;
         match reply {
             Reply::Done => {
-                self.worked();
                 self.burst.push(work);
                 self.bring_forward(behind);
                 if self.burst.len() >= BURST {
@@ -369,7 +368,11 @@ impl Worker {
             Reply::Done => {
                 self.settle.delivered(self.burst.len() as u64);
                 self.lane.settled(self.burst.len());
-                self.burst.clear();
+                if !self.burst.is_empty() {
+                    // An answer that no flush has made safe would be no sign of health.
+                    self.burst.clear();
+                    self.worked();
+                }
             }
             Reply::Panicked { message } => {
                 self.panicked(&message);

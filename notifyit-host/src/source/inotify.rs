@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 use inotify::{EventMask, Inotify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
-use tracing::{debug, error};
+use tracing::error;
 
 use super::fence::{Fences, Request, SourceHandle, queued_bytes};
+use super::follow::Doubt;
 use super::gather::Gather;
 use super::renames::Renames;
 use super::roots::{self, Rooted, State};
@@ -41,6 +42,8 @@ pub struct Source<S> {
     pub(super) roots: Vec<Rooted>,
     pub(super) sink: S,
     pub(super) failed_said: Option<Instant>,
+    /// Directories that were not where they should be. Bounded by the directories that there are.
+    pub(super) doubts: Vec<Doubt>,
     renames: Arc<Renames>,
     handle: SourceHandle,
     fences: Fences,
@@ -54,12 +57,12 @@ pub struct Source<S> {
 
 /// The first half of a rename, waiting for its second.
 #[derive(Debug)]
-struct MovedAway {
+pub(super) struct MovedAway {
     cookie: u32,
-    node: NodeId,
-    name: Arc<OsStr>,
-    directory: bool,
-    from: RenamedFrom,
+    pub(super) node: NodeId,
+    pub(super) name: Arc<OsStr>,
+    pub(super) directory: bool,
+    pub(super) from: RenamedFrom,
     at: Instant,
 }
 
@@ -90,6 +93,7 @@ impl<S: Sink> Source<S> {
             roots: roots.into_iter().map(|root| Rooted { root, state: State::Missing(now) }).collect(),
             sink,
             failed_said: None,
+            doubts: Vec::new(),
             handle,
             fences: Fences::default(),
             gather: Gather::new(now),
@@ -154,6 +158,7 @@ impl<S: Sink> Source<S> {
     /// Does what time has come for. Returns when the next such time is.
     fn due(&mut self, now: Instant) -> Option<Instant> {
         let mut next = self.look_for_roots(now);
+        next = [next, self.settle_doubts(now)].into_iter().flatten().min();
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |n| n.min(at)));
         if let Some(at) = self.repair_at {
             if at <= now {
@@ -180,7 +185,7 @@ impl<S: Sink> Source<S> {
             return;
         }
         self.renames.clear();
-        if self.tree.read().has_buried() && self.moves.is_empty() {
+        if self.tree.read().has_buried() && self.moves.is_empty() && self.doubts.is_empty() {
             self.tree.write().sweep();
         }
     }
@@ -212,6 +217,7 @@ impl<S: Sink> Source<S> {
             thread::sleep(nap);
         }
         while self.read(buffer)? > buffer.len() as u64 / 2 {}
+        self.settle_doubts(Instant::now());
         Ok(())
     }
 
@@ -321,50 +327,6 @@ impl<S: Sink> Source<S> {
             (None, true) => self.adopt(node, name),
         }
         moved
-    }
-
-    fn directory_renamed(&mut self, moved: &MovedAway, node: NodeId, name: &OsStr) {
-        let known = self.tree.read().child(moved.node, &moved.name);
-        let Some(known) = known else { return self.adopt(node, name) };
-        let (watch, relative) = {
-            let tree = self.tree.read();
-            (tree.watch(node), tree.relative(node, name))
-        };
-        let root = &self.roots[usize::from(watch.0)].root;
-        if !root.recursive || root.patterns.excludes_dir(&relative) {
-            return self.drop_subtree(known);
-        }
-        let replaced = self.tree.write().rename(known, node, name);
-        self.drop_watches(&replaced);
-        if moved.from.watch != watch || root.patterns.needs_path() {
-            // Other patterns hold here, or the same ones say something else of the new path.
-            self.adopt_again(known);
-        }
-    }
-
-    /// The second half of a rename has not come: it went out of the tree.
-    fn moved_out(&mut self, moved: &MovedAway) {
-        if !moved.directory {
-            return;
-        }
-        let known = self.tree.read().child(moved.node, &moved.name);
-        let Some(node) = known else { return };
-        if !self.is_still_there(node) {
-            debug!("{:?} was moved out of the watched tree", self.tree.read().path(node));
-            self.drop_subtree(node);
-        }
-    }
-
-    /// The kernel has dropped a watch.
-    fn unwatched(&mut self, wd: i32) {
-        let nodes = self.tree.write().forget_wd(wd);
-        for node in nodes {
-            if self.tree.read().is_root(node) {
-                self.check_root(node);
-            } else {
-                self.drop_subtree(node);
-            }
-        }
     }
 
     fn overflowed(&mut self) {

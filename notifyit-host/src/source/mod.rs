@@ -5,6 +5,7 @@
 //! | `inotify` | the loop: reads, gathers, decodes, keeps the tree true, hands each event to the [`Sink`] |
 //! | `walk` | watching a directory and all beneath it, without being led elsewhere |
 //! | `roots` | the watched directories that the user named: there, gone, awaited |
+//! | `follow` | the tree kept true as directories come, move and go |
 //! | `gather` | when to wait for more before a read |
 //! | `fence` | telling that everything up to now has been read |
 //! | `tree` | nodes, names, watch descriptors |
@@ -13,6 +14,7 @@
 pub mod inotify;
 mod walk;
 mod roots;
+mod follow;
 mod gather;
 pub mod fence;
 pub mod tree;

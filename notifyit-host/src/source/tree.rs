@@ -211,6 +211,17 @@ impl Tree {
         })
     }
 
+    /// Where a directory stands: its parent and its name there. `None` for a root.
+    pub fn place(&self, id: NodeId) -> Option<(NodeId, Box<OsStr>)> {
+        let node = self.node(id);
+        node.parent.map(|parent| (parent, node.name.clone()))
+    }
+
+    /// Is a directory beneath another, or that one itself?
+    pub fn is_within(&self, id: NodeId, top: NodeId) -> bool {
+        std::iter::successors(Some(id), |id| self.node(*id).parent).any(|id| id == top)
+    }
+
     /// The first node of a watch descriptor.
     pub fn first(&self, wd: i32) -> Option<Spot> {
         self.by_wd.get(&wd).map(|id| self.spot(*id))
@@ -235,7 +246,7 @@ impl Tree {
         nodes
     }
 
-    /// Moves a directory, with all that is in it, to another place. An (empty) directory that it replaces there is
+    /// Moves a directory, with all that is in it, to another place, which must not be within it. An (empty) directory that it replaces there is
     /// buried; returns the watch descriptors that the kernel may drop.
     pub fn rename(&mut self, id: NodeId, parent: NodeId, name: &OsStr) -> Vec<i32> {
         let replaced = self.child(parent, name).filter(|old| *old != id);

@@ -1,0 +1,388 @@
+//! Keeps the tree true: watches directories as they appear, follows them as they move, lets go of them as they leave.
+//!
+//! What an event tells is past, and what is opened because of it is present: by the time that a directory is looked
+//! for where the event says, it may be elsewhere, or another may lie there. So:
+//!
+//! - A directory is known by its watch descriptor, which stands for the inode: the same one, the same directory.
+//! - A watch that turns out to belong to a node whose path leads elsewhere shows a rename whose event is still
+//!   queued: the node is moved at once, with all beneath it, and no watch is lost.
+//! - What could not be found is doubted: looked for again when everything that was queued has been read, and twice
+//!   after that.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use inotify::WatchMask;
+use rustix::io::Errno;
+use tracing::{debug, warn};
+
+use super::Sink;
+use super::inotify::{MovedAway, Source};
+use super::roots::no_watch_left;
+use super::walk;
+use crate::event::NodeId;
+
+/// The pauses between the looks at what is doubted.
+const LOOK_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(200)];
+
+/// A directory that was not where an event said it was.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    parent: NodeId,
+    name: Box<OsStr>,
+    looks: usize,
+    at: Instant,
+}
+
+/// What lies at a node's path?
+#[derive(PartialEq, Eq)]
+enum Look {
+    /// The directory that its watch was added to.
+    Same,
+    /// Another one.
+    Other,
+    /// None.
+    Missing,
+}
+
+/// Why a directory has no watch.
+enum Refusal {
+    /// It is gone, or no directory any more: an event tells, or has told.
+    Vanished,
+    /// It cannot be read: said, and left out.
+    Denied(io::Error),
+    /// The kernel has no watch left for this user.
+    NoWatchLeft,
+    /// Anything else.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Refusal::Vanished,
+            Some(Errno::ACCESS | Errno::PERM) => Refusal::Denied(error),
+            Some(Errno::NOSPC) => Refusal::NoWatchLeft,
+            _ => Refusal::Failed(error),
+        }
+    }
+}
+
+impl<S: Sink> Source<S> {
+    /// A directory has appeared: watches it and all beneath it.
+    pub(super) fn adopt(&mut self, parent: NodeId, name: &OsStr) {
+        let (watch, relative) = {
+            let tree = self.tree.read();
+            (tree.watch(parent), tree.relative(parent, name))
+        };
+        let root = &self.roots[usize::from(watch.0)].root;
+        if !root.recursive || root.patterns.excludes_dir(&relative) {
+            return;
+        }
+        let path = root.path.clone();
+        let known = self.tree.read().child(parent, name);
+        match known.map(|known| self.look(known)) {
+            Some(Look::Same) => return,
+            Some(Look::Missing) => return self.doubt(parent, name),
+            Some(Look::Other) | None => {}
+        }
+        if let Some(other) = known {
+            self.drop_subtree(other);
+        }
+        let node = self.tree.write().add_child(parent, name);
+        let result = walk::open_root(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|fd| self.watch_beneath(&fd, node, &mut HashSet::new()));
+        if let Err(error) = result {
+            self.say_failed(&path.join(relative), &error);
+        }
+    }
+
+    /// A directory has got another place in the tree.
+    pub(super) fn directory_renamed(&mut self, moved: &MovedAway, parent: NodeId, name: &OsStr) {
+        let known = self.tree.read().child(moved.node, &moved.name);
+        let Some(known) = known else { return self.adopt(parent, name) };
+        let (watch, relative) = {
+            let tree = self.tree.read();
+            (tree.watch(parent), tree.relative(parent, name))
+        };
+        let root = &self.roots[usize::from(watch.0)].root;
+        if !root.recursive || root.patterns.excludes_dir(&relative) {
+            return self.drop_subtree(known);
+        }
+        if self.tree.read().is_within(parent, known) {
+            // The kernel allows no such rename: the node had been given another directory.
+            self.drop_subtree(known);
+            return self.doubt(moved.node, &moved.name);
+        }
+        // Other patterns hold there, or the same ones say something else of the new path.
+        let walk_again = moved.from.watch != watch || root.patterns.needs_path();
+        let replaced = self.tree.write().rename(known, parent, name);
+        self.drop_watches(&replaced);
+        match self.look(known) {
+            Look::Same if walk_again => self.adopt_again(known),
+            Look::Same => {}
+            // It has moved on; its next event is queued.
+            Look::Missing => self.doubt(parent, name),
+            // The node had been given the directory that has the old name now.
+            Look::Other => {
+                self.drop_subtree(known);
+                self.doubt(moved.node, &moved.name);
+                self.adopt(parent, name);
+            }
+        }
+    }
+
+    /// The second half of a rename has not come: it went out of the tree.
+    pub(super) fn moved_out(&mut self, moved: &MovedAway) {
+        if !moved.directory {
+            return;
+        }
+        let known = self.tree.read().child(moved.node, &moved.name);
+        let Some(node) = known else { return };
+        // Another directory may have that name by now; its own event has been, or will be, seen.
+        if self.look(node) != Look::Same {
+            debug!("{:?} was moved out of the watched tree", self.tree.read().path(node));
+            self.drop_subtree(node);
+            self.doubt(moved.node, &moved.name);
+        }
+    }
+
+    /// The kernel has dropped a watch: its directory is gone.
+    pub(super) fn unwatched(&mut self, wd: i32) {
+        let nodes = self.tree.write().forget_wd(wd);
+        for node in nodes {
+            let place = self.tree.read().place(node);
+            match place {
+                None => self.check_root(node),
+                Some((parent, name)) => {
+                    self.drop_subtree(node);
+                    self.doubt(parent, &name);
+                }
+            }
+        }
+    }
+
+    fn doubt(&mut self, parent: NodeId, name: &OsStr) {
+        self.doubts.push(Doubt { parent, name: name.into(), looks: 0, at: Instant::now() });
+    }
+
+    /// Looks again for what was not where it should be. To be called when what was queued has been read. Returns when
+    /// to look next.
+    pub(super) fn settle_doubts(&mut self, now: Instant) -> Option<Instant> {
+        if self.doubts.is_empty() {
+            return None;
+        }
+        let (due, later) = std::mem::take(&mut self.doubts).into_iter().partition(|doubt| doubt.at <= now);
+        self.doubts = later;
+        let mut seen = HashSet::new();
+        for doubt in Vec::<Doubt>::into_iter(due) {
+            if self.tree.read().is_alive(doubt.parent) && seen.insert((doubt.parent, doubt.name.clone())) {
+                self.look_again(doubt, now);
+            }
+        }
+        self.doubts.iter().map(|doubt| doubt.at).min()
+    }
+
+    fn look_again(&mut self, doubt: Doubt, now: Instant) {
+        let others = self.doubts.len();
+        self.adopt(doubt.parent, &doubt.name);
+        // What this look has not found either is this doubt, not a new one.
+        let is_this = |d: &Doubt| d.parent == doubt.parent && d.name == doubt.name;
+        let fresh = self.doubts.split_off(others);
+        self.doubts.extend(fresh.into_iter().filter(|d| !is_this(d)));
+        let looks = doubt.looks + 1;
+        if let Some(pause) = LOOK_AGAIN.get(looks) {
+            self.doubts.push(Doubt { looks, at: now + *pause, ..doubt });
+            return;
+        }
+        let known = self.tree.read().child(doubt.parent, &doubt.name);
+        if let Some(node) = known.filter(|node| self.look(*node) == Look::Missing) {
+            self.drop_subtree(node);
+        }
+    }
+
+    /// Watches a directory and, if its root is recursive, all beneath it. `seen` gets every node that is there.
+    ///
+    /// # Errors
+    ///
+    /// No watches left, or the root itself cannot be read. What is denied further down is said and left out.
+    pub(super) fn watch_beneath(
+        &mut self,
+        root: &OwnedFd,
+        start: NodeId,
+        seen: &mut HashSet<NodeId>,
+    ) -> Result<()> {
+        let mut todo = vec![start];
+        while let Some(node) = todo.pop() {
+            if !self.tree.read().is_alive(node) {
+                continue;
+            }
+            match self.watch_one(root, node, &mut todo) {
+                Ok(node) => {
+                    seen.insert(node);
+                }
+                Err(Refusal::Vanished) => {
+                    let place = self.tree.read().place(node);
+                    self.drop_subtree(node);
+                    if let Some((parent, name)) = place {
+                        self.doubt(parent, &name);
+                    }
+                }
+                Err(Refusal::NoWatchLeft) => {
+                    self.drop_subtree(node);
+                    bail!(no_watch_left());
+                }
+                Err(Refusal::Denied(error) | Refusal::Failed(error)) => {
+                    if self.tree.read().is_root(node) {
+                        return Err(error.into());
+                    }
+                    warn!(
+                        "{:?} is not watched: {error}; what lands in it is not seen",
+                        self.tree.read().path(node)
+                    );
+                    self.drop_subtree(node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches one directory, then lists it: what appears in between is told by an event *and* found by the listing.
+    /// Returns the node that it has: another one, if its watch shows that it was renamed.
+    fn watch_one(&mut self, root: &OwnedFd, node: NodeId, todo: &mut Vec<NodeId>) -> Result<NodeId, Refusal> {
+        let (watch, relative) = {
+            let tree = self.tree.read();
+            (tree.watch(node), tree.relative_dir(node))
+        };
+        let directory = walk::open_beneath(root, relative.as_os_str().as_bytes())?;
+        let wd = self.add_watch(node, &directory)?;
+        let node = self.claim(node, wd);
+        let root = &self.roots[usize::from(watch.0)].root;
+        if !root.recursive {
+            return Ok(node);
+        }
+        let mut relative = relative.into_os_string().into_vec();
+        if !relative.is_empty() {
+            relative.push(b'/');
+        }
+        let length = relative.len();
+        let mut tree = self.tree.write();
+        walk::for_each_directory(directory, |name| {
+            relative.truncate(length);
+            relative.extend_from_slice(name.as_bytes());
+            if !root.patterns.excludes_dir(Path::new(OsStr::from_bytes(&relative))) {
+                todo.push(tree.add_child(node, name));
+            }
+        })?;
+        Ok(node)
+    }
+
+    /// Gives a node the watch descriptor that its directory got. If that is the watch of a node whose own path leads
+    /// elsewhere, it is the same directory, renamed, and that node takes this one's place.
+    fn claim(&mut self, node: NodeId, wd: i32) -> NodeId {
+        let others: Vec<NodeId> = self.tree.read().by_wd(wd).filter(|other| *other != node).collect();
+        for other in others {
+            let (place, same_watch, is_root) = {
+                let tree = self.tree.read();
+                (tree.place(node), tree.watch(other) == tree.watch(node), tree.is_root(other))
+            };
+            if !same_watch || is_root || self.look(other) == Look::Same {
+                continue;
+            }
+            let would_bury_itself = self.tree.read().is_within(other, node);
+            if let Some((parent, name)) = place.filter(|_| !would_bury_itself) {
+                let replaced = self.tree.write().rename(other, parent, &name);
+                self.drop_watches(&replaced);
+                return other;
+            }
+            self.drop_subtree(other);
+        }
+        let replaced = self.tree.write().set_wd(node, wd);
+        self.drop_watches(replaced.as_slice());
+        node
+    }
+
+    fn add_watch(&mut self, node: NodeId, directory: &OwnedFd) -> io::Result<i32> {
+        let (watch, is_root) = {
+            let tree = self.tree.read();
+            (tree.watch(node), tree.is_root(node))
+        };
+        // Renames are needed to carry work along, new directories to follow them. One directory may be reached from
+        // two roots, which want different things of its one watch: so add to the mask.
+        let mut mask = WatchMask::ONLYDIR | WatchMask::MASK_ADD | WatchMask::MOVE | self.sink.interest(watch);
+        if self.roots[usize::from(watch.0)].root.recursive {
+            mask |= WatchMask::CREATE;
+        }
+        if is_root {
+            mask |= WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
+        }
+        let wd = self.inotify.watches().add(walk::watch_path(directory), mask)?;
+        Ok(wd.get_watch_descriptor_id())
+    }
+
+    /// Looks at what lies at a node's path.
+    fn look(&mut self, node: NodeId) -> Look {
+        let relative = self.tree.read().relative_dir(node);
+        let opened = walk::open_root(&self.root_path(node))
+            .and_then(|root| walk::open_beneath(&root, relative.as_os_str().as_bytes()));
+        let Ok(directory) = opened else { return Look::Missing };
+        match self.add_watch(node, &directory) {
+            Ok(wd) if Some(wd) == self.tree.read().wd(node) => Look::Same,
+            Ok(wd) => {
+                // Another directory, and nobody's yet: its own event will find it.
+                if self.tree.read().by_wd(wd).next().is_none() {
+                    self.drop_watches(&[wd]);
+                }
+                Look::Other
+            }
+            Err(_) => Look::Missing,
+        }
+    }
+
+    /// A directory was renamed to where other patterns hold, or the same say something else: drops what is excluded
+    /// now, and watches what no longer is.
+    fn adopt_again(&mut self, node: NodeId) {
+        let path = self.root_path(node);
+        let below: Vec<NodeId> = self.tree.read().below(node).collect();
+        for node in below {
+            let tree = self.tree.read();
+            let root = &self.roots[usize::from(tree.watch(node).0)].root;
+            let excluded = tree.is_alive(node) && root.patterns.excludes_dir(&tree.relative_dir(node));
+            drop(tree);
+            if excluded {
+                self.drop_subtree(node);
+            }
+        }
+        let walked = walk::open_root(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|fd| self.watch_beneath(&fd, node, &mut HashSet::new()));
+        if let Err(error) = walked {
+            self.say_failed(&path, &error);
+        }
+    }
+
+    fn root_path(&self, node: NodeId) -> PathBuf {
+        let watch = self.tree.read().watch(node);
+        self.roots[usize::from(watch.0)].root.path.clone()
+    }
+
+    /// Takes a directory and all beneath it out of the tree and out of the kernel.
+    pub(super) fn drop_subtree(&mut self, node: NodeId) {
+        let dropped = self.tree.write().bury(node);
+        self.drop_watches(&dropped);
+    }
+
+    fn drop_watches(&self, dropped: &[i32]) {
+        for wd in dropped {
+            // The kernel may have dropped it by itself, with the directory.
+            let _ = rustix::fs::inotify::remove_watch(&self.inotify, *wd);
+        }
+    }
+}
