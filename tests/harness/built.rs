@@ -75,11 +75,19 @@ fn once_per_run(what: &str, build: impl FnOnce()) {
     let mut stamp = open_stamp(&own_profile_directory().join(format!("notifyit-tests-{what}")));
     let mut last = String::new();
     stamp.read_to_string(&mut last).expect("the stamp is readable");
+    let begun = format!("{run} has begun to build");
+    assert!(last != begun, "failed to build what the tests run: see the first test that failed");
     if last != run {
+        write_stamp(&mut stamp, &begun);
         build();
-        stamp.set_len(0).and_then(|()| stamp.rewind()).expect("the stamp is writable");
-        stamp.write_all(run.as_bytes()).expect("the stamp is writable");
+        write_stamp(&mut stamp, &run);
     }
+}
+
+fn write_stamp(stamp: &mut File, text: &str) {
+    let written =
+        stamp.set_len(0).and_then(|()| stamp.rewind()).and_then(|()| stamp.write_all(text.as_bytes()));
+    written.expect("the stamp is writable");
 }
 
 /// The file that says which run built last, locked until it is closed.
