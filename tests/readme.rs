@@ -34,7 +34,12 @@ fn the_first_command_prints_paths_and_the_second_runs_a_program() {
         let host = Host::new().plugin("print").plugin("exec");
         let commands = watch_commands(&host);
         assert_eq!(commands.len(), 2, "{commands:?}");
-        let host = host.watching(Vec::<String>::new()).args(commands[place].clone()).start();
+        let mut parts = commands[place].split(|word| word == "--");
+        let mut host = host.watching(Vec::<String>::new()).args(parts.next().expect("the options").to_vec());
+        if let Some(command) = parts.next() {
+            host = host.command(command.to_vec());
+        }
+        let host = host.start();
         host.write("report.pdf", "hello\n");
         if plugin == "print" {
             host.handled("print", "report.pdf");

@@ -214,7 +214,8 @@ fn listen_for_signals(stop: Sender<Stop>) -> Result<()> {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
                 warn!("a second signal: leaving at once");
-                std::process::exit(1);
+                // No exit handlers: plugins are at work on other threads.
+                signal_hook::low_level::exit(1);
             }
             let _ = stop.send(Stop::Signal(signal));
         }

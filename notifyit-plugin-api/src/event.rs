@@ -272,7 +272,7 @@ fn rfc3339(time: SystemTime) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use abi_stable::std_types::{RSlice, RStr};
+    use crate::abi::{Bytes, Text};
 
     fn raw(path: &[u8]) -> EventRaw<'_> {
         EventRaw {
@@ -281,11 +281,11 @@ mod tests {
             origin: Origin::Live.code(),
             attempt: 1,
             flags: 0,
-            watch: RStr::from_str("in"),
-            root: RSlice::from_slice(b"/srv/in"),
-            path: RSlice::from_slice(path),
+            watch: Text::from_str("in"),
+            root: Bytes::from_slice(b"/srv/in"),
+            path: Bytes::from_slice(path),
             relative_from: 8,
-            renamed_from: RSlice::EMPTY,
+            renamed_from: Bytes::EMPTY,
             device: 1,
             inode: 7,
             size: 3,
@@ -295,7 +295,7 @@ mod tests {
             seen_nanos: 1_000_000_001,
             timeout_nanos: 0,
             spare: [0; 8],
-            extra: RSlice::EMPTY,
+            extra: Bytes::EMPTY,
         }
     }
 

@@ -22,13 +22,14 @@ macro_rules! export_plugin {
                     name: env!("CARGO_PKG_NAME"),
                     version: env!("CARGO_PKG_VERSION"),
                     description: env!("CARGO_PKG_DESCRIPTION"),
+                    panic: if cfg!(panic = "unwind") { "unwind" } else { "abort" },
                 })
             }
 
             extern "C" fn create(
                 host: api::HostApi_Ref,
                 context: u64,
-                config: api::RStr<'_>,
+                config: api::Text<'_>,
             ) -> api::CreateResult {
                 api::guard::create::<$plugin>(host, context, config)
             }

@@ -35,6 +35,7 @@ pub struct Package {
     pub name: &'static str,
     pub version: &'static str,
     pub description: &'static str,
+    pub panic: &'static str,
 }
 
 impl Info {
@@ -47,7 +48,7 @@ impl Info {
             description: package.description.to_owned(),
             api: env!("CARGO_PKG_VERSION").to_owned(),
             rustc: env!("NOTIFYIT_RUSTC").to_owned(),
-            panic: if cfg!(panic = "unwind") { "unwind" } else { "abort" }.to_owned(),
+            panic: package.panic.to_owned(),
             events: P::EVENTS.iter().map(Kind::to_string).collect(),
             max_workers: P::MAX_WORKERS.max(1),
         }

@@ -100,10 +100,10 @@ pub use serde_json::{self, json};
 /// What the macros expand to. Not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::abi::abi_stable::library::{LibHeader, RootModuleResult};
-    pub use crate::abi::abi_stable::std_types::{RStr, RString};
-    pub use crate::abi::types::CreateResult;
-    pub use crate::abi::{HostApi_Ref, PluginModule_Ref, export, guard};
+    pub use crate::abi::{
+        CreateResult, HostApi_Ref, LibHeader, PluginModule_Ref, RString, RootModuleResult, Text, export,
+        guard,
+    };
     pub use crate::config::read;
     pub use crate::info::Package;
 }

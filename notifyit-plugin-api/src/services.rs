@@ -3,9 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use abi_stable::std_types::RStr;
-
-use crate::abi::HostApi_Ref;
+use crate::abi::{HostApi_Ref, Text};
 
 /// The host, as this instance sees it. Cheap to copy; works from any thread.
 #[derive(Clone, Copy)]
@@ -22,7 +20,7 @@ impl Host {
     /// Asks the host to stop, in an orderly way and with exit status 0, as `print` does when nobody reads its output
     /// any more. Returns at once; more events may come until the host has stopped.
     pub fn stop(&self, reason: &str) {
-        self.api.stop()(self.context, RStr::from_str(reason));
+        self.api.stop()(self.context, Text::from_str(reason));
     }
 
     /// Makes the log records of the current thread carry this instance's name. Calls of the plugin have it already;
@@ -66,7 +64,7 @@ pub(crate) fn install_logger() {
 impl log::Log for Bridge {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         CURRENT.get().is_some_and(|host| {
-            host.api.log_enabled()(host.context, level(metadata.level()), RStr::from_str(metadata.target()))
+            host.api.log_enabled()(host.context, level(metadata.level()), Text::from_str(metadata.target()))
         })
     }
 
@@ -80,9 +78,9 @@ impl log::Log for Bridge {
         host.api.log()(
             host.context,
             level(record.level()),
-            RStr::from_str(record.target()),
-            RStr::from_str(literal.unwrap_or(&formatted)),
-            RStr::from_str(record.file().unwrap_or("")),
+            Text::from_str(record.target()),
+            Text::from_str(literal.unwrap_or(&formatted)),
+            Text::from_str(record.file().unwrap_or("")),
             record.line().unwrap_or(0),
         );
     }

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use abi_stable::prefix_type::PrefixTypeTrait;
-use abi_stable::std_types::{RSlice, RStr};
-
-use crate::abi::{CREATED, CallResult, EventRaw, FLAG_DIRECTORY, HandlerBox, HostApi, HostApi_Ref, guard};
+use crate::abi::{
+    Bytes, CREATED, CallResult, EventRaw, FLAG_DIRECTORY, HandlerBox, HostApi, HostApi_Ref, Text, guard, lend,
+};
 use crate::kind::{Kind, Origin};
 use crate::plugin::Plugin;
 use crate::verdict::Verdict;
@@ -76,7 +75,7 @@ impl TestHost {
         fs::create_dir_all(&root)?;
         let root = root.canonicalize()?;
         notes().insert(context, Arc::default());
-        let made = guard::create_unhooked::<P>(api(), context, RStr::from_str(&config.to_string()));
+        let made = guard::create_unhooked::<P>(api(), context, Text::from_str(&config.to_string()));
         let mut host = TestHost { handler: None, context, root, timeout: None };
         match (made.status, made.handler.into_option()) {
             (CREATED, Some(handler)) => host.handler = Some(Wire(handler)),
@@ -143,11 +142,11 @@ impl TestHost {
             origin: Origin::Live.code(),
             attempt,
             flags: if there.is_some_and(fs::Metadata::is_dir) { FLAG_DIRECTORY } else { 0 },
-            watch: RStr::from_str("test"),
-            root: RSlice::from_slice(root.as_os_str().as_bytes()),
-            path: RSlice::from_slice(bytes),
+            watch: Text::from_str("test"),
+            root: Bytes::from_slice(root.as_os_str().as_bytes()),
+            path: Bytes::from_slice(bytes),
             relative_from: (bytes.len() - relative.len()) as u64,
-            renamed_from: RSlice::EMPTY,
+            renamed_from: Bytes::EMPTY,
             device: there.map_or(0, MetadataExt::dev),
             inode: there.map_or(0, MetadataExt::ino),
             size: there.map_or(0, MetadataExt::size),
@@ -157,7 +156,7 @@ impl TestHost {
             seen_nanos: u64::try_from(now.as_nanos()).unwrap_or(0),
             timeout_nanos: self.timeout.and_then(|t| u64::try_from(t.as_nanos()).ok()).unwrap_or(0),
             spare: [0; 8],
-            extra: RSlice::EMPTY,
+            extra: Bytes::EMPTY,
         };
         self.call(|handler| handler.on_event(&event))
     }
@@ -226,22 +225,22 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn api() -> HostApi_Ref {
-    extern "C" fn log_enabled(_: u64, level: u32, _: RStr<'_>) -> bool {
+    extern "C" fn log_enabled(_: u64, level: u32, _: Text<'_>) -> bool {
         level <= 4
     }
-    extern "C" fn log(context: u64, level: u32, _: RStr<'_>, message: RStr<'_>, _: RStr<'_>, _: u32) {
+    extern "C" fn log(context: u64, level: u32, _: Text<'_>, message: Text<'_>, _: Text<'_>, _: u32) {
         let level = ["OFF", "ERROR", "WARN", "INFO", "DEBUG"].get(level as usize).unwrap_or(&"TRACE");
         let notes = notes().get(&context).cloned();
         if let Some(notes) = notes {
             lock(&notes.logs).push(format!("{level} {message}"));
         }
     }
-    extern "C" fn stop(context: u64, reason: RStr<'_>) {
+    extern "C" fn stop(context: u64, reason: Text<'_>) {
         let notes = notes().get(&context).cloned();
         if let Some(notes) = notes {
             lock(&notes.stopped).get_or_insert(reason.as_str().to_owned());
         }
     }
     static API: std::sync::OnceLock<HostApi_Ref> = std::sync::OnceLock::new();
-    *API.get_or_init(|| HostApi { log_enabled, log, stop }.leak_into_prefix())
+    *API.get_or_init(|| lend(HostApi { log_enabled, log, stop }))
 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::Kind;
-use notifyit_plugin_api::abi::abi_stable::std_types::{RSlice, RStr};
-use notifyit_plugin_api::abi::{EventRaw, FLAG_DIRECTORY};
+use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
 use tracing::debug;
 
 use super::lane::Lane;
@@ -147,11 +146,11 @@ impl Attempt {
             origin: event.origin.code(),
             attempt: work.failed.saturating_add(1),
             flags: if event.directory { FLAG_DIRECTORY } else { 0 },
-            watch: RStr::from_str(name),
-            root: RSlice::from_slice(root),
-            path: RSlice::from_slice(&self.path),
+            watch: Text::from_str(name),
+            root: Bytes::from_slice(root),
+            path: Bytes::from_slice(&self.path),
             relative_from: self.root as u64,
-            renamed_from: RSlice::from_slice(from),
+            renamed_from: Bytes::from_slice(from),
             device: stat.map_or(0, |s| s.device),
             inode: stat.map_or(0, |s| s.inode),
             size: stat.map_or(0, |s| s.size),
@@ -161,7 +160,7 @@ impl Attempt {
             seen_nanos: event.seen_nanos,
             timeout_nanos: lane.timeout.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
             spare: [0; 8],
-            extra: RSlice::EMPTY,
+            extra: Bytes::EMPTY,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `retry` | when to try again, and what waits until then |
 //! | `pause` | when the plugin, not the file, is at fault |
+//! | `report` | what a lane says in the log |
 //! | `watchdog` | says who does not come back |
 
 mod lane;
@@ -15,6 +16,7 @@ mod worker;
 mod attempt;
 mod complete;
 mod pause;
+mod report;
 pub mod retry;
 mod watchdog;
 

@@ -5,8 +5,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, error, info, warn};
-
 use super::attempt::{Attempt, Places, Tried};
 use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
@@ -14,7 +12,6 @@ use super::retry::{Arrival, FENCES, Waiting, Work, jitter};
 use notifyit_plugin_api::Blame;
 
 use crate::event::{Certainty, FileEvent, Outcome};
-use crate::log::one_line;
 use crate::plugin::{CreateError, Instance, Reply};
 use crate::settle::Settle;
 use crate::source::fence::SourceHandle;
@@ -93,7 +90,7 @@ impl Worker {
             Reply::Done => {}
             Reply::Panicked { message } => self.panicked(&message),
             Reply::Retry { message, .. } | Reply::Reject { message } => {
-                warn!("plugin `{}` failed to shut down: {}", self.lane.name, one_line(&message));
+                self.lane.say_shutdown(&message);
             }
         }
     }
@@ -266,7 +263,7 @@ impl Worker {
 
     fn worked(&mut self) {
         if self.lane.pause.worked() == Change::GoesOn {
-            info!("plugin `{}` works again", self.lane.name);
+            self.lane.say_well();
             self.lane.nudge();
         }
     }
@@ -286,7 +283,7 @@ impl Worker {
         }
         let was_pausing = lane.pause.is_pausing();
         if let Change::Pauses(pause) = lane.pause.failed(hash_of(&work.event), now, &lane.policy) {
-            self.say_pause(pause, message);
+            lane.say_pause(message, pause);
         }
         if was_pausing {
             // The plugin is at fault, not the file: this attempt does not count.
@@ -299,7 +296,7 @@ impl Worker {
             return self.end(&outcome, behind);
         }
         let pause = lane.policy.pause(work.failed, after, jitter());
-        self.say_failure(work.failed, message, pause);
+        lane.say_failure(self.attempt.path(), work.failed, message, pause);
         self.waiting.until(work, now + pause, behind);
     }
 
@@ -307,34 +304,14 @@ impl Worker {
     fn unavailable(&mut self, work: Work, behind: VecDeque<FileEvent>, message: &str) {
         let now = Instant::now();
         if let Change::Pauses(pause) = self.lane.pause.broken(now, &self.lane.policy) {
-            let (plugin, message) = (&self.lane.name, one_line(message));
-            warn!("plugin `{plugin}` is unavailable and pauses, next try in {pause:.1?}: {message}");
+            self.lane.say_unavailable(message, pause);
         }
         self.waiting.until(work, now, behind);
     }
 
-    /// The first failure of a file is said; the others are there for who looks closer.
-    fn say_failure(&self, attempt: u32, message: &str, pause: Duration) {
-        let (plugin, path, message) = (&self.lane.name, self.attempt.path(), one_line(message));
-        if attempt == 1 {
-            warn!("plugin `{plugin}` failed on {path:?}, next try in {pause:.1?}: {message}");
-        } else {
-            debug!(
-                "plugin `{plugin}` failed on {path:?} (attempt {attempt}), next try in {pause:.1?}: {message}"
-            );
-        }
-    }
-
-    fn say_pause(&self, pause: Duration, message: &str) {
-        let (plugin, message) = (&self.lane.name, one_line(message));
-        warn!(
-            "plugin `{plugin}` pauses, next try in {pause:.1?}: one file after the other failed, the last: {message}"
-        );
-    }
-
     /// The instance has panicked; it holds nothing any more.
     fn panicked(&mut self, message: &str) {
-        error!("plugin `{}` panicked: {}", self.lane.name, one_line(message));
+        self.lane.say_panic(message);
         self.instance = None;
     }
 
@@ -348,9 +325,7 @@ impl Worker {
             Err(error) => {
                 let change = self.lane.pause.broken(Instant::now(), &self.lane.policy);
                 if let Change::Pauses(pause) = change {
-                    let (plugin, error) = (&self.lane.name, error.to_string());
-                    let error = one_line(&error);
-                    error!("plugin `{plugin}` cannot be made anew, next try in {pause:.1?}: {error}");
+                    self.lane.say_broken(&error.to_string(), pause);
                 }
             }
         }

@@ -36,11 +36,14 @@ pub mod object;
 pub mod types;
 pub mod guard;
 
-pub use module::{HostApi, HostApi_Ref, PluginModule, PluginModule_Ref, export};
+pub use module::{HostApi, HostApi_Ref, PluginModule, PluginModule_Ref, export, lend};
 pub use object::{Handler, Handler_TO, HandlerBox};
 pub use types::{
-    CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_DIRECTORY, FLAG_RETRY_AFTER,
-    FLAG_UNAVAILABLE, PANICKED, REJECT, RETRY, UNKNOWN_OPERATION,
+    Bytes, CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_DIRECTORY,
+    FLAG_RETRY_AFTER, FLAG_UNAVAILABLE, PANICKED, REJECT, RETRY, Text, UNKNOWN_OPERATION,
 };
 
-pub use abi_stable;
+#[doc(hidden)]
+pub use abi_stable::library::{LibHeader, RootModuleResult};
+#[doc(hidden)]
+pub use abi_stable::std_types::RString;

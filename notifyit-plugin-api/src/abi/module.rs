@@ -3,6 +3,7 @@
 use abi_stable::StableAbi;
 use abi_stable::library::{CheckTypeLayout, LibHeader, RootModule, RootModuleResult};
 use abi_stable::package_version_strings;
+use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RStr, RString};
 
@@ -54,6 +55,11 @@ pub struct HostApi {
     /// Asks the host to stop, in an orderly way and with exit status 0. Returns at once.
     #[sabi(last_prefix_field)]
     pub stop: extern "C" fn(context: u64, reason: RStr<'_>),
+}
+
+/// Makes what the host lends, once per process: it is never freed.
+pub fn lend(api: HostApi) -> HostApi_Ref {
+    api.leak_into_prefix()
 }
 
 /// The header of a library: what the exported symbol is.

@@ -5,6 +5,11 @@ use abi_stable::std_types::{ROption, RSlice, RStr, RString, RVec};
 
 use super::object::HandlerBox;
 
+/// Borrowed bytes, as they cross.
+pub type Bytes<'a> = RSlice<'a, u8>;
+/// Borrowed text, as it crosses.
+pub type Text<'a> = RStr<'a>;
+
 /// Status of a call: it worked. Of [`CreateResult`]: see [`CREATED`].
 pub const DONE: u32 = 0;
 /// Status: it failed, try again later. Also the meaning of every status that the host does not know.
@@ -45,15 +50,15 @@ pub struct EventRaw<'a> {
     /// [`FLAG_DIRECTORY`].
     pub flags: u32,
     /// Name of the watch.
-    pub watch: RStr<'a>,
+    pub watch: Text<'a>,
     /// The watched directory, an absolute path.
-    pub root: RSlice<'a, u8>,
+    pub root: Bytes<'a>,
     /// The file, an absolute path that begins with `root`.
-    pub path: RSlice<'a, u8>,
+    pub path: Bytes<'a>,
     /// How many bytes of `path` stand before the path relative to `root`.
     pub relative_from: u64,
     /// The relative path that the file had before, empty if it was not renamed.
-    pub renamed_from: RSlice<'a, u8>,
+    pub renamed_from: Bytes<'a>,
     /// `st_dev`.
     pub device: u64,
     /// `st_ino`; 0 if the file was not there any more when the host looked.
@@ -73,7 +78,7 @@ pub struct EventRaw<'a> {
     /// Zero. Room for numbers of later minor versions.
     pub spare: [u64; 8],
     /// Empty. Room for anything else.
-    pub extra: RSlice<'a, u8>,
+    pub extra: Bytes<'a>,
 }
 
 /// What a call of the handler answers.

@@ -1,0 +1,58 @@
+//! What a lane says in the log. Messages of plugins are put on one line: they may hold what others chose.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::lane::Lane;
+use crate::log::one_line;
+
+impl Lane {
+    /// The first failure of a file is said; the others are there for who looks closer.
+    pub(super) fn say_failure(&self, path: &Path, attempt: u32, message: &str, pause: Duration) {
+        let (plugin, message) = (&self.name, one_line(message));
+        if attempt == 1 {
+            warn!("plugin `{plugin}` failed on {path:?}, next try in {pause:.1?}: {message}");
+        } else {
+            debug!(
+                "plugin `{plugin}` failed on {path:?} (attempt {attempt}), next try in {pause:.1?}: {message}"
+            );
+        }
+    }
+
+    /// One file after the other has failed.
+    pub(super) fn say_pause(&self, message: &str, pause: Duration) {
+        let (plugin, message) = (&self.name, one_line(message));
+        warn!(
+            "plugin `{plugin}` pauses, next try in {pause:.1?}: one file after the other failed, the last: {message}"
+        );
+    }
+
+    /// The plugin says that no file would work.
+    pub(super) fn say_unavailable(&self, message: &str, pause: Duration) {
+        let (plugin, message) = (&self.name, one_line(message));
+        warn!("plugin `{plugin}` is unavailable and pauses, next try in {pause:.1?}: {message}");
+    }
+
+    /// A pause is over.
+    pub(super) fn say_well(&self) {
+        info!("plugin `{}` works again", self.name);
+    }
+
+    /// An instance has panicked.
+    pub(super) fn say_panic(&self, message: &str) {
+        error!("plugin `{}` panicked: {}", self.name, one_line(message));
+    }
+
+    /// After a panic there is no new instance.
+    pub(super) fn say_broken(&self, message: &str, pause: Duration) {
+        let (plugin, message) = (&self.name, one_line(message));
+        error!("plugin `{plugin}` cannot be made anew, next try in {pause:.1?}: {message}");
+    }
+
+    /// The last call has failed.
+    pub(super) fn say_shutdown(&self, message: &str) {
+        warn!("plugin `{}` failed to shut down: {}", self.name, one_line(message));
+    }
+}
