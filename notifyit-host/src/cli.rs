@@ -126,8 +126,14 @@ pub struct WatchArgs {
     #[arg(long, help_heading = "Events")]
     pub ignore_case: bool,
 
-    /// Skip files that are there before the start.
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "skip", help_heading = "Events")]
+    /// Skip files that are there before the start (default), or deliver them.
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "skip|deliver",
+        help_heading = "Events"
+    )]
     pub existing: Option<Existing>,
 
     /// Wait for directories that are not there yet.
@@ -180,11 +186,14 @@ pub enum LogFormat {
 }
 
 /// What to do with files that are there before the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Existing {
     /// They are not delivered.
+    #[default]
     Skip,
+    /// They are delivered, with the origin `start`.
+    Deliver,
 }
 
 /// Longer than any deadline or pause that makes sense; keeps sums with the clock from overflowing.
@@ -289,7 +298,8 @@ mod tests {
             refused(&["--grace", "200years", "in"]),
             "error: invalid value '200years' for '--grace <DURATION>': `200years` is too long: 100 years is the most"
         );
-        assert!(refused(&["--existing", "deliver"]).contains("'deliver'"));
+        assert_eq!(watch(&["--existing", "deliver", "in"]).existing, Some(Existing::Deliver));
+        assert!(refused(&["--existing", "maybe"]).contains("'maybe'"));
         assert!(refused(&["--poll"]).contains("unexpected argument '--poll'"));
     }
 

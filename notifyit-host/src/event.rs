@@ -15,6 +15,10 @@ pub struct NodeId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WatchId(pub u16);
 
+/// A lane (a plugin's queue and workers), by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LaneId(pub usize);
+
 /// Counts what the source has read from the kernel: tells what came before what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Sequence(pub u64);

@@ -1,5 +1,6 @@
 //! Wires the stages, starts them from the last to the first, and stops them in reverse.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -13,16 +14,17 @@ use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
-use crate::config::{Missing, Settings, WatchSettings};
+use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::deliver::retry::RetryPolicy;
-use crate::deliver::{LaneSpec, Lanes, Places};
+use crate::deliver::{Existing, LaneSpec, Lanes, Outside, Places};
 use crate::event::{Happened, WatchId};
 use crate::plugin::set::{self, Member};
 use crate::plugin::{Loader, Services};
 use crate::route::Subscription;
-use crate::settle::Settle;
+use crate::settle::ledger::Ledger;
 use crate::source::fence::SourceHandle;
 use crate::source::inotify::Source;
+use crate::source::rescan::{Order, Rescan, RescanHandle};
 use crate::source::{MayBeMissing, Root, Sink};
 use crate::sys;
 
@@ -49,23 +51,14 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let members = set::load(settings, &loader)?;
     refuse_plugins_beneath(settings)?;
 
-    let places = Arc::new(Places {
-        tree: Arc::default(),
-        renames: Arc::default(),
-        watches: settings.watches.iter().map(|watch| watch.name.clone()).collect(),
-    });
-    let settle = Arc::new(Settle::default());
-    let handle = SourceHandle::new().context("failed to start")?;
+    let outside = outside(settings, members.len())?;
     let mut specs = Vec::new();
     for member in &members {
         specs.push(lane_spec(settings, member, &services)?);
     }
-    let mut lanes = Lanes::start(specs, &places, &settle, &handle)?;
-    let patterns = settings.watches.iter().map(|watch| watch.patterns.clone()).collect();
-    let entrance = lanes.entrance(patterns, Arc::clone(&places.tree));
-    let started = start_source(settings, &places, &handle, entrance, &lanes.names(), stop);
-    let source = match started {
-        Ok(source) => source,
+    let mut lanes = Lanes::start(specs, &outside)?;
+    let (source, rescan) = match start_sources(settings, &lanes, &outside, stop) {
+        Ok(threads) => threads,
         Err(error) => {
             lanes.stop(Instant::now());
             return Err(error);
@@ -74,15 +67,18 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let why = stops.recv().context("every thread has died")?;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let result = say_why(why);
-    handle.stop();
-    if source.join().is_err() {
-        error!("the source has panicked");
+    outside.rescans.stop();
+    outside.source.stop();
+    for (name, thread) in [("source", source), ("rescan", rescan)] {
+        if thread.join().is_err() {
+            error!("the {name} has panicked");
+        }
     }
     let left = lanes.stop(Instant::now() + settings.grace);
     for (name, count) in &left {
         warn!("plugin `{name}` left {count} events unhandled");
     }
-    info!("stopped: {}", settle.summary());
+    info!("stopped: {}", outside.settle.summary());
     result
 }
 
@@ -99,30 +95,70 @@ pub fn check(settings: &Settings) -> Result<()> {
         subscription(settings, member)?;
     }
     let handle = SourceHandle::new().context("failed to start")?;
-    let source = Source::start(roots(settings), Arc::default(), Arc::default(), handle, Nobody)?;
+    let (tree, renames, rescans) = Default::default();
+    let source = Source::start(roots(settings), tree, renames, handle, rescans, Nobody)?;
     let names: Vec<&str> = members.iter().map(|member| member.settings.name.as_str()).collect();
     info!("all is well: {}, {}", watching(&source), running(&names));
     Ok(())
 }
 
-fn start_source(
+/// What the stages share.
+fn outside(settings: &Settings, lanes: usize) -> Result<Outside> {
+    let places = Places {
+        tree: Arc::default(),
+        renames: Arc::default(),
+        watches: settings.watches.iter().map(|watch| watch.name.clone()).collect(),
+    };
+    Ok(Outside {
+        places: Arc::new(places),
+        settle: Arc::default(),
+        ledger: Arc::new(Ledger::new(lanes)),
+        source: SourceHandle::new().context("failed to start")?,
+        rescans: RescanHandle::default(),
+    })
+}
+
+/// Adds every watch, then starts the two threads that events come from.
+fn start_sources(
     settings: &Settings,
-    places: &Arc<Places>,
-    handle: &SourceHandle,
-    sink: impl Sink + 'static,
-    names: &[&str],
+    lanes: &Lanes,
+    outside: &Outside,
     stop: Sender<Stop>,
-) -> Result<JoinHandle<()>> {
-    let (tree, renames) = (Arc::clone(&places.tree), Arc::clone(&places.renames));
-    let source = Source::start(roots(settings), tree, renames, handle.clone(), sink)?;
+) -> Result<(JoinHandle<()>, JoinHandle<()>)> {
+    let at_nanos = sys::wall_nanos();
+    let watches = &settings.watches;
+    let entrance = lanes.entrance(watches.iter().map(|watch| watch.patterns.clone()).collect(), outside);
+    let existing = watches.iter().map(|watch| (watch.patterns.clone(), existing(watch))).collect();
+    let inlet = lanes.inlet(existing, at_nanos, outside);
+    let Places { tree, renames, .. } = outside.places.as_ref();
+    let (handle, rescans) = (outside.source.clone(), outside.rescans.clone());
+    let paths = watches.iter().map(|watch| watch.path.clone()).collect();
+    let rescan = Rescan::new(rescans.clone(), Arc::clone(tree), paths, inlet);
+    let source = Source::start(
+        roots(settings),
+        Arc::clone(tree),
+        Arc::clone(renames),
+        handle,
+        rescans.clone(),
+        entrance,
+    )?;
     let watching = watching(&source);
-    let thread = source.spawn(move |error| {
+    let source = source.spawn(move |error| {
         let _ = stop.send(Stop::Failed(error));
     })?;
-    info!("ready: {watching}, {}", running(names));
+    rescans.order(Order::Start { at_nanos });
+    let rescan = rescan.spawn()?;
+    info!("ready: {watching}, {}", running(&lanes.names()));
     // Without a supervisor there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    Ok(thread)
+    Ok((source, rescan))
+}
+
+fn existing(watch: &WatchSettings) -> Existing {
+    match watch.existing {
+        config::Existing::Skip => Existing::Skip,
+        config::Existing::Deliver => Existing::Deliver,
+    }
 }
 
 fn watching<S: Sink>(source: &Source<S>) -> String {
@@ -250,6 +286,8 @@ impl Sink for Nobody {
     fn event(&mut self, _: &Happened<'_>) {}
 
     fn end_of_burst(&mut self) {}
+
+    fn renamed(&mut self, _: (u64, &OsStr), _: (u64, &OsStr)) {}
 
     fn is_idle(&self) -> bool {
         true

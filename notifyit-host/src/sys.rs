@@ -1,12 +1,13 @@
 //! The few things that are asked of the kernel beside files and threads.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
 /// What a file was like at one moment.
@@ -24,9 +25,16 @@ pub struct Stat {
     pub mtime_seconds: i64,
     /// Modification time: nanoseconds of the second.
     pub mtime_nanos: u32,
+    /// Change time, which no one can set: nanoseconds since 1970.
+    pub ctime_nanos: u64,
 }
 
 impl Stat {
+    /// Modification time: nanoseconds since 1970.
+    pub fn modified_nanos(&self) -> u64 {
+        nanos(self.mtime_seconds, self.mtime_nanos)
+    }
+
     /// Is it a directory?
     pub fn is_directory(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Directory
@@ -57,8 +65,27 @@ pub fn stat_followed(path: &Path) -> io::Result<Option<Stat>> {
 }
 
 fn look(path: &Path, flags: AtFlags) -> io::Result<Option<Stat>> {
-    let wanted = StatxFlags::TYPE | StatxFlags::MODE | StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME;
-    match statx(CWD, path, flags, wanted) {
+    looked(statx(CWD, path, flags, WANTED))
+}
+
+/// As [`stat`], for a name in an open directory.
+///
+/// # Errors
+///
+/// As [`stat`].
+pub fn stat_in(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Stat>> {
+    looked(statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, WANTED))
+}
+
+const WANTED: StatxFlags = StatxFlags::TYPE
+    .union(StatxFlags::MODE)
+    .union(StatxFlags::INO)
+    .union(StatxFlags::SIZE)
+    .union(StatxFlags::MTIME)
+    .union(StatxFlags::CTIME);
+
+fn looked(told: Result<Statx, Errno>) -> io::Result<Option<Stat>> {
+    match told {
         Ok(x) => Ok(Some(Stat {
             device: rustix::fs::makedev(x.stx_dev_major, x.stx_dev_minor),
             inode: x.stx_ino,
@@ -66,10 +93,16 @@ fn look(path: &Path, flags: AtFlags) -> io::Result<Option<Stat>> {
             mode: u32::from(x.stx_mode),
             mtime_seconds: x.stx_mtime.tv_sec,
             mtime_nanos: x.stx_mtime.tv_nsec,
+            ctime_nanos: nanos(x.stx_ctime.tv_sec, x.stx_ctime.tv_nsec),
         })),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A time as nanoseconds since 1970; what is before is 0.
+fn nanos(seconds: i64, nanos: u32) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(u64::from(nanos))
 }
 
 /// Nanoseconds since 1970 by the wall clock.

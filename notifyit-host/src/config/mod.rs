@@ -23,7 +23,7 @@ mod layers;
 mod set;
 mod environment;
 
-pub use crate::cli::{LogFormat, Trust};
+pub use crate::cli::{Existing, LogFormat, Trust};
 pub use environment::Environment;
 pub use plugin::{Library, PluginSettings, RetrySettings};
 pub use plugins::{Plugins, Request};

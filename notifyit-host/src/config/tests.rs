@@ -225,7 +225,7 @@ fn a_file_that_is_wrong_is_told_by_line_column_and_key() {
         "# ä\n[[watch]]\nname = \"ä\" # no path",
         "watch = [{ path = \"ä\", pth = 1 }]",
         "[[watch]]\npath = \"x\"\nexclude = [\n  \".*\",\n  \"[a\",\n]",
-        "[[watch]]\npath = \"x\"\nexisting = \"deliver\"",
+        "[[watch]]\npath = \"x\"\nexisting = \"maybe\"",
         "[[watch]]\npath = \"x\"\nmissing = \"skip\"",
         "[[watch]]\npath = \"x\"\nname = \"a\\nb\"",
         "[[watch]]\npath = \"x\"\nname = \"a\"\n[[watch]]\nname = \"a\"\npath = \"y\"",
@@ -246,7 +246,7 @@ fn a_file_that_is_wrong_is_told_by_line_column_and_key() {
             etc/n.toml:2:1: watch: missing key `path`
             etc/n.toml:1:24: watch.pth: unknown key `pth`, expected one of `name`, `path`, `recursive`, `include`, `exclude`, `ignore_case`, `existing`, `missing`
             etc/n.toml:5:3: watch.exclude: bad pattern "[a": unclosed character class; missing ']'
-            etc/n.toml:3:12: watch.existing: unknown value `deliver`, expected `skip`
+            etc/n.toml:3:12: watch.existing: unknown value `maybe`, expected `skip` or `deliver`
             etc/n.toml:3:11: watch.missing: unknown value `skip`, expected `error` or `wait`
             etc/n.toml:3:8: watch.name: "a\nb" is no watch's name: it is empty or holds control characters
             etc/n.toml:5:8: watch.name: another watch is named `a` already

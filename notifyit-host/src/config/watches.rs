@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::UsageError;
 use super::resolved::{Ground, once_each};
 use super::written::{Missing, Watch};
-use crate::cli::WatchArgs;
+use crate::cli::{Existing, WatchArgs};
 use crate::patterns::{Case, Patterns};
 
 /// A watch: a directory and its options.
@@ -22,6 +22,8 @@ pub struct WatchSettings {
     pub recursive: bool,
     /// What of it is delivered.
     pub patterns: Patterns,
+    /// What to do with files that are there before the start.
+    pub existing: Existing,
     /// What to do if it is not there at the start.
     pub missing: Missing,
 }
@@ -60,6 +62,7 @@ fn written_watch(ground: &Ground<'_>, watch: Watch, before: &[Draft]) -> Result<
         path: ground.absolute(&watch.path),
         recursive: watch.recursive,
         patterns: Patterns::compile(&watch.include, &watch.exclude, case)?,
+        existing: ground.args.existing.unwrap_or(watch.existing),
         missing: if ground.args.wait { Missing::Wait } else { watch.missing },
     };
     Ok(Draft { name: watch.name.map(|name| name.into_inner().0), settings })
@@ -81,6 +84,7 @@ fn typed_watches(ground: &Ground<'_>) -> Result<Vec<Draft>> {
         path,
         recursive: args.recursive,
         patterns: patterns.clone(),
+        existing: args.existing.unwrap_or_default(),
         missing: if args.wait { Missing::Wait } else { Missing::Error },
     };
     Ok(paths.into_iter().map(|path| Draft { name: None, settings: settings(path) }).collect())

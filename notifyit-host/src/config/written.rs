@@ -50,8 +50,8 @@ pub(super) struct Watch {
     pub(super) exclude: Vec<Glob>,
     #[serde(default)]
     pub(super) ignore_case: bool,
-    #[serde(default, rename = "existing")]
-    pub(super) _existing: Option<Existing>,
+    #[serde(default)]
+    pub(super) existing: Existing,
     #[serde(default)]
     pub(super) missing: Missing,
 }

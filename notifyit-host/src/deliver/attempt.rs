@@ -12,10 +12,11 @@ use tracing::debug;
 
 use super::lane::Lane;
 use super::retry::{FENCES, Work};
-use crate::event::FileEvent;
+use crate::event::{Certainty, FileEvent};
 use crate::plugin::{Instance, Reply};
+use crate::settle::ledger::Ledger;
 use crate::source::renames::Renames;
-use crate::source::tree::SharedTree;
+use crate::source::shared::SharedTree;
 use crate::sys::{self, Stat};
 
 /// What attempts need to know of the tree and the watches.
@@ -51,13 +52,14 @@ pub(super) enum Tried {
 #[derive(Debug)]
 pub(super) struct Attempt {
     places: Arc<Places>,
+    ledger: Arc<Ledger>,
     path: Vec<u8>,
     root: usize,
 }
 
 impl Attempt {
-    pub(super) fn new(places: Arc<Places>) -> Self {
-        Attempt { places, path: Vec::with_capacity(256), root: 0 }
+    pub(super) fn new(places: Arc<Places>, ledger: Arc<Ledger>) -> Self {
+        Attempt { places, ledger, path: Vec::with_capacity(256), root: 0 }
     }
 
     /// The path of the last attempt.
@@ -65,12 +67,12 @@ impl Attempt {
         Path::new(OsStr::from_bytes(&self.path))
     }
 
-    /// Makes the path of an event without an attempt.
-    pub(super) fn locate(&mut self, event: &FileEvent) -> usize {
+    /// Makes the path of an event without an attempt. Returns its watch and its directory's serial number.
+    pub(super) fn locate(&mut self, event: &FileEvent) -> (usize, u64) {
         let tree = self.places.tree.read();
         self.root = tree.write_path(event.node, &mut self.path);
         self.path.extend_from_slice(event.name.as_bytes());
-        usize::from(tree.watch(event.node).0)
+        (usize::from(tree.watch(event.node).0), tree.serial(event.node))
     }
 
     /// Calls the plugin with the event as its file is now.
@@ -84,11 +86,23 @@ impl Attempt {
         if self.follow(lane, work) {
             return Tried::Moot;
         }
-        let watch = self.locate(&work.event);
-        let stat = match sys::stat(self.path()) {
+        let (watch, directory) = self.locate(&work.event);
+        let is_supposed = work.event.certainty == Certainty::Supposed;
+        let looked = sys::stat(self.path());
+        work.version = looked
+            .as_ref()
+            .ok()
+            .and_then(Option::as_ref)
+            .map(|stat| self.ledger.version(directory, &work.event.name, stat));
+        if is_supposed && work.version.is_some_and(|version| self.ledger.is_finished(lane.id, version)) {
+            return Tried::Moot;
+        }
+        let stat = match looked {
             Ok(None) if work.event.is_landing() && work.fences < FENCES => return Tried::Missing,
-            Ok(None) if work.event.kind == Kind::Landed => return Tried::Gone,
-            Ok(Some(stat)) if work.event.kind == Kind::Landed && !stat.is_file() => return Tried::Moot,
+            Ok(None) if is_supposed || work.event.kind == Kind::Landed => return Tried::Gone,
+            Ok(Some(stat)) if (is_supposed || work.event.kind == Kind::Landed) && !stat.is_file() => {
+                return Tried::Moot;
+            }
             Ok(Some(stat)) if work.is_to_be_asked() => {
                 let pause = work.inquiry.ask(self.path(), stat, Instant::now());
                 return pause.map_or(Tried::Free, Tried::Busy);
@@ -193,7 +207,8 @@ mod tests {
 
     #[test]
     fn the_identity_of_a_version_never_changes() {
-        let stat = Stat { device: 1, inode: 2, size: 3, mode: 4, mtime_seconds: 5, mtime_nanos: 6 };
+        let stat =
+            Stat { device: 1, inode: 2, size: 3, mode: 4, mtime_seconds: 5, mtime_nanos: 6, ctime_nanos: 7 };
         assert_eq!(
             identity("in", b"a/b.txt", Some(stat)),
             identity("in", b"a/b.txt", Some(Stat { device: 9, mode: 9, ..stat }))

@@ -62,9 +62,7 @@ impl Inquiry {
 
 /// Empty, and modified within the last second? A time in the future is not young.
 fn is_just_made(stat: Stat, wall_nanos: u64) -> bool {
-    let seconds = u64::try_from(stat.mtime_seconds).unwrap_or(0);
-    let modified = seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(stat.mtime_nanos));
-    stat.size == 0 && wall_nanos.checked_sub(modified).is_some_and(|age| age < 1_000_000_000)
+    stat.size == 0 && wall_nanos.checked_sub(stat.modified_nanos()).is_some_and(|age| age < 1_000_000_000)
 }
 
 #[cfg(test)]
@@ -100,8 +98,7 @@ mod tests {
         File::create(&path).unwrap();
         let stat = stat(&path);
         assert!(Inquiry::default().ask(&path, stat, Instant::now()).is_some());
-        let modified =
-            u64::try_from(stat.mtime_seconds).unwrap() * 1_000_000_000 + u64::from(stat.mtime_nanos);
+        let modified = stat.modified_nanos();
         assert!(is_just_made(stat, modified) && is_just_made(stat, modified + 999_999_999));
         assert!(!is_just_made(stat, modified + 1_000_000_000));
         assert!(!is_just_made(stat, modified - 1), "a time in the future is not young");

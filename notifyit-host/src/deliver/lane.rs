@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::{debug, warn};
 
 use super::pause::Pause;
 use super::retry::RetryPolicy;
-use crate::event::FileEvent;
+use crate::event::{FileEvent, LaneId};
 use crate::route::Subscription;
+use crate::source::rescan::{Order, RescanHandle};
 
 /// What its workers and the source share of a lane.
 #[derive(Debug)]
 pub(super) struct Lane {
     /// The instance's name.
     pub(super) name: String,
+    pub(super) id: LaneId,
+    rescans: RescanHandle,
     pub(super) subscription: Subscription,
     pub(super) policy: RetryPolicy,
     pub(super) timeout: Option<Duration>,
@@ -60,15 +63,17 @@ pub(super) struct InHand {
 
 impl Lane {
     pub(super) fn new(
-        name: String,
+        (id, name): (LaneId, String),
         subscription: Subscription,
         policy: RetryPolicy,
         timeout: Option<Duration>,
-        capacity: usize,
-        workers: u16,
+        (capacity, workers): (usize, u16),
+        rescans: RescanHandle,
     ) -> Lane {
         Lane {
             name,
+            id,
+            rescans,
             subscription,
             policy,
             timeout,
@@ -102,19 +107,23 @@ impl Lane {
     pub(super) fn settled(&self, count: usize) {
         let before = self.under_way.fetch_sub(count, Ordering::AcqRel);
         if before - count <= self.capacity / 2 && self.overfull.swap(false, Ordering::AcqRel) {
-            let lost = self.not_kept.swap(0, Ordering::AcqRel);
-            info!("plugin `{}` takes events again; {lost} were not kept", self.name);
+            let count = self.not_kept.swap(0, Ordering::AcqRel);
+            debug!(
+                "plugin `{}` takes events again; {count} were not kept, their files are looked for",
+                self.name
+            );
+            self.rescans.order(Order::Behind(self.id));
         }
     }
 
-    /// Events came that there was no room for.
+    /// Events came that there was no room for: they are not kept, for the files are. When there is room again they are
+    /// looked for.
     pub(super) fn refuse(&self, count: u64) {
         self.not_kept.fetch_add(count, Ordering::AcqRel);
         if !self.overfull.swap(true, Ordering::AcqRel) {
-            error!(
-                "plugin `{}` has fallen {} events behind, more are not kept and their files stay unhandled; give it \
-                 more workers or a longer queue (plugin.{}.workers, .queue)",
-                self.name, self.capacity, self.name
+            warn!(
+                "plugin `{}` has fallen {} events behind; it gets the files that land meanwhile when it has caught up",
+                self.name, self.capacity
             );
         }
     }

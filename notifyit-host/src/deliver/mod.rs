@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `inlet` | where the rescan puts in what it has found |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `attempt` | where the file is now, what it is like, the call |
@@ -11,6 +12,7 @@
 //! | `report` | what a lane says in the log |
 //! | `watchdog` | says who does not come back |
 
+mod inlet;
 mod lane;
 mod worker;
 mod attempt;
@@ -20,6 +22,7 @@ mod report;
 pub mod retry;
 mod watchdog;
 
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -36,17 +39,20 @@ use tracing::error;
 use self::lane::Lane;
 use self::retry::RetryPolicy;
 use self::worker::Worker;
-use crate::event::{FileEvent, Happened, NodeId, WatchId};
+use crate::event::{FileEvent, Happened, LaneId, NodeId, WatchId};
 use crate::patterns::Patterns;
 use crate::plugin::set::By;
 use crate::plugin::{CreateError, Instance};
 use crate::route::{Subscription, entry};
 use crate::settle::Settle;
+use crate::settle::ledger::Ledger;
 use crate::source::Sink;
 use crate::source::fence::SourceHandle;
-use crate::source::tree::SharedTree;
+use crate::source::rescan::RescanHandle;
+use crate::source::shared::SharedTree;
 
 pub use attempt::Places;
+pub use inlet::{Existing, Inlet};
 
 /// What a lane is made of.
 pub struct LaneSpec {
@@ -74,6 +80,21 @@ impl std::fmt::Debug for LaneSpec {
     }
 }
 
+/// What the lanes have to do with: all of it shared with the other stages.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// Where files are.
+    pub places: Arc<Places>,
+    /// What became of events.
+    pub settle: Arc<Settle>,
+    /// What is finished.
+    pub ledger: Arc<Ledger>,
+    /// For fences.
+    pub source: SourceHandle,
+    /// For lanes that have fallen behind.
+    pub rescans: RescanHandle,
+}
+
 /// All lanes, with their threads.
 #[derive(Debug)]
 pub struct Lanes {
@@ -88,16 +109,11 @@ impl Lanes {
     /// # Errors
     ///
     /// A plugin that cannot be made, or no thread to be had. What was started is stopped again.
-    pub fn start(
-        specs: Vec<LaneSpec>,
-        places: &Arc<Places>,
-        settle: &Arc<Settle>,
-        source: &SourceHandle,
-    ) -> Result<Lanes> {
+    pub fn start(specs: Vec<LaneSpec>, outside: &Outside) -> Result<Lanes> {
         let mut lanes = Lanes { lanes: Vec::new(), threads: Vec::new(), watchdog: None };
         for spec in specs {
             let by = spec.by;
-            match (lanes.add(spec, places, settle, source), by) {
+            match (lanes.add(spec, outside), by) {
                 (Ok(()), _) => {}
                 (Err(error), By::DropIn) => {
                     lanes.remove_last();
@@ -130,28 +146,22 @@ impl Lanes {
         self.lanes.iter().map(|lane| lane.name.as_str()).collect()
     }
 
-    fn add(
-        &mut self,
-        spec: LaneSpec,
-        places: &Arc<Places>,
-        settle: &Arc<Settle>,
-        source: &SourceHandle,
-    ) -> Result<()> {
+    fn add(&mut self, spec: LaneSpec, outside: &Outside) -> Result<()> {
         let LaneSpec { name, subscription, workers, capacity, timeout, retry, create, by: _ } = spec;
-        let lane = Arc::new(Lane::new(name, subscription, retry, timeout, capacity, workers));
+        let lane = Arc::new(Lane::new(
+            (LaneId(self.lanes.len()), name),
+            subscription,
+            retry,
+            timeout,
+            (capacity, workers),
+            outside.rescans.clone(),
+        ));
         let create: Arc<worker::Create> = Arc::from(create);
         let place = self.lanes.len();
         self.lanes.push(Arc::clone(&lane));
         let (made, answers) = sync_channel(usize::from(workers));
         for index in 0..usize::from(workers) {
-            let worker = Worker::new(
-                Arc::clone(&lane),
-                index,
-                Arc::clone(&create),
-                Arc::clone(settle),
-                source.clone(),
-                Arc::clone(places),
-            );
+            let worker = Worker::new(Arc::clone(&lane), index, Arc::clone(&create), outside.clone());
             let made = made.clone();
             let thread = thread::Builder::new()
                 .name(format!("{}/{index}", lane.name))
@@ -185,10 +195,21 @@ impl Lanes {
     }
 
     /// The end where events go in, for the source.
-    pub fn entrance(&self, watches: Vec<Patterns>, tree: Arc<SharedTree>) -> Entrance {
-        let gates: Vec<Gate> = self.lanes.iter().map(|lane| Gate::new(Arc::clone(lane))).collect();
+    pub fn entrance(&self, watches: Vec<Patterns>, outside: &Outside) -> Entrance {
+        let gates = self.gates();
         let needs_path = gates.iter().any(|gate| gate.lane.subscription.needs_path());
-        Entrance { gates, watches, tree, needs_path, path: PathBuf::new() }
+        let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
+        Entrance { gates, watches, tree, ledger, needs_path, path: PathBuf::new() }
+    }
+
+    /// The end where findings go in, for the rescan. `started_nanos` is from before the first watch was in place.
+    pub fn inlet(&self, watches: Vec<(Patterns, Existing)>, started_nanos: u64, outside: &Outside) -> Inlet {
+        let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
+        Inlet { gates: self.gates(), ledger, tree, watches, started_nanos }
+    }
+
+    fn gates(&self) -> Vec<Gate> {
+        self.lanes.iter().map(|lane| Gate::new(Arc::clone(lane))).collect()
     }
 
     /// Lets the workers finish what they have, until `until` at the latest. Returns, for each plugin with events
@@ -233,6 +254,7 @@ pub struct Entrance {
     /// The patterns of each watch.
     watches: Vec<Patterns>,
     tree: Arc<SharedTree>,
+    ledger: Arc<Ledger>,
     /// Does any plugin go by the path?
     needs_path: bool,
     path: PathBuf,
@@ -247,12 +269,22 @@ struct Gate {
     room: usize,
     held: usize,
     refused: u64,
+    has_refused: bool,
 }
 
 impl Gate {
     fn new(lane: Arc<Lane>) -> Gate {
         let bursts = lane.desks.iter().map(|_| Vec::new()).collect();
-        Gate { lane, bursts, room: 0, held: 0, refused: 0 }
+        Gate { lane, bursts, room: 0, held: 0, refused: 0, has_refused: false }
+    }
+
+    /// Has the lane had no room since the last [`Gate::try_again`]?
+    fn is_refusing(&self) -> bool {
+        self.has_refused
+    }
+
+    fn try_again(&mut self) {
+        self.has_refused = false;
     }
 
     fn take(&mut self, event: FileEvent) {
@@ -261,6 +293,7 @@ impl Gate {
         }
         if self.held >= self.room {
             self.refused += 1;
+            self.has_refused = true;
             return;
         }
         self.held += 1;
@@ -286,7 +319,7 @@ impl Gate {
 }
 
 /// Events of one path always go to the same worker.
-fn worker_of(node: NodeId, name: &std::ffi::OsStr, workers: usize) -> usize {
+fn worker_of(node: NodeId, name: &OsStr, workers: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     node.hash(&mut hasher);
     name.as_bytes().hash(&mut hasher);
@@ -336,6 +369,17 @@ impl Sink for Entrance {
     fn end_of_burst(&mut self) {
         for gate in &mut self.gates {
             gate.hand_over();
+        }
+    }
+
+    fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
+        for gate in &self.gates {
+            if gate.lane.subscription.wants_landed() {
+                // It has landed there, whatever was finished.
+                self.ledger.forget(gate.lane.id, to.0, to.1);
+            } else {
+                self.ledger.rename(gate.lane.id, from, to);
+            }
         }
     }
 

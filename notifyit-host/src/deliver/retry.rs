@@ -1,6 +1,6 @@
 //! When to try again, and what waits until then.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::complete::Inquiry;
 use crate::event::{Certainty, FileEvent, NodeId};
+use crate::settle::ledger::Version;
 
 /// How often and how long an event is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub(super) struct Work {
     pub(super) is_missing: bool,
     /// How many fences have been passed since its file was found missing.
     pub(super) fences: u8,
+    /// What the file was like at the last attempt: what is finished if that was the last.
+    pub(super) version: Option<Version>,
     /// For an event that is only supposed: what is known of its file.
     pub(super) inquiry: Inquiry,
 }
@@ -73,7 +76,15 @@ pub(super) const FENCES: u8 = 2;
 
 impl Work {
     pub(super) fn new(event: FileEvent) -> Work {
-        Work { event, failed: 0, since: None, is_missing: false, fences: 0, inquiry: Inquiry::default() }
+        Work {
+            event,
+            failed: 0,
+            since: None,
+            is_missing: false,
+            fences: 0,
+            version: None,
+            inquiry: Inquiry::default(),
+        }
     }
 }
 
@@ -190,6 +201,14 @@ impl Waiting {
         let keys: Vec<Key> = self.fenced.drain().map(|(_, key)| key).collect();
         keys.iter().filter_map(|key| self.entries.remove(key)).map(|e| (e.work, e.behind)).collect()
     }
+}
+
+/// How many of these events only suppose what another of them says too.
+pub(super) fn supposed_twice(mut events: Vec<FileEvent>) -> usize {
+    let is_supposed = |event: &FileEvent| event.certainty == Certainty::Supposed;
+    events.sort_by_key(is_supposed);
+    let mut known = HashSet::new();
+    events.iter().filter(|event| !known.insert(key(event)) && is_supposed(event)).count()
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! A lane's worker: one thread with one instance of the plugin.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Places, Tried};
+use super::Outside;
+use super::attempt::{Attempt, Tried};
 use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
-use super::retry::{Arrival, FENCES, Waiting, Work, jitter};
+use super::retry::{Arrival, FENCES, Waiting, Work, jitter, supposed_twice};
 use notifyit_plugin_api::Blame;
 
 use crate::event::{Certainty, FileEvent, Outcome};
 use crate::plugin::{CreateError, Instance, Reply};
-use crate::settle::Settle;
-use crate::source::fence::SourceHandle;
+use crate::source::rescan::Order;
 
 /// A burst is flushed when it is this long, or when nothing waits.
 const BURST: usize = 1024;
@@ -31,8 +31,7 @@ pub(super) struct Worker {
     index: usize,
     create: Arc<Create>,
     instance: Option<Instance>,
-    settle: Arc<Settle>,
-    source: SourceHandle,
+    outside: Outside,
     attempt: Attempt,
     /// Events taken from the inbox, in order; what waited behind another goes to the front.
     local: VecDeque<Message>,
@@ -51,22 +50,14 @@ enum Flow {
 }
 
 impl Worker {
-    pub(super) fn new(
-        lane: Arc<Lane>,
-        index: usize,
-        create: Arc<Create>,
-        settle: Arc<Settle>,
-        source: SourceHandle,
-        places: Arc<Places>,
-    ) -> Self {
+    pub(super) fn new(lane: Arc<Lane>, index: usize, create: Arc<Create>, outside: Outside) -> Self {
         Worker {
             lane,
             index,
             create,
             instance: None,
-            settle,
-            source,
-            attempt: Attempt::new(places),
+            attempt: Attempt::new(Arc::clone(&outside.places), Arc::clone(&outside.ledger)),
+            outside,
             local: VecDeque::new(),
             waiting: Waiting::default(),
             burst: Vec::new(),
@@ -212,7 +203,7 @@ impl Worker {
                 return self.fence(work, behind);
             }
             Tried::Busy(pause) => return self.waiting.until(work, Instant::now() + pause, behind),
-            Tried::Gone => return self.end(&Outcome::Gone, behind),
+            Tried::Gone => return self.end(&work, &Outcome::Gone, behind),
             Tried::Moot => {
                 self.lane.settled(1);
                 return self.bring_forward(behind);
@@ -221,6 +212,7 @@ impl Worker {
         self.unflushed = true;
         match reply {
             Reply::Done => {
+                self.finish(&work);
                 self.burst.push(work);
                 self.bring_forward(behind);
                 if self.burst.len() >= BURST {
@@ -229,7 +221,7 @@ impl Worker {
             }
             Reply::Reject { message } => {
                 self.worked();
-                self.end(&Outcome::Rejected(message), behind);
+                self.end(&work, &Outcome::Rejected(message), behind);
             }
             Reply::Retry { message, blame: Blame::Plugin, .. } => self.unavailable(work, behind, &message),
             Reply::Retry { message, after, blame: Blame::File } => self.failed(work, behind, &message, after),
@@ -244,12 +236,20 @@ impl Worker {
     fn fence(&mut self, work: Work, behind: VecDeque<FileEvent>) {
         let serial = self.waiting.until_fence(work, behind);
         let (lane, index) = (Arc::clone(&self.lane), self.index);
-        self.source.fence(move || lane.desks[index].fence_passed(serial));
+        self.outside.source.fence(move || lane.desks[index].fence_passed(serial));
+    }
+
+    /// What the file was like before the call is finished, as far as this plugin goes.
+    fn finish(&self, work: &Work) {
+        if let Some(version) = work.version.filter(|_| work.event.is_landing()) {
+            self.outside.ledger.finish(self.lane.id, version);
+        }
     }
 
     /// The event of the last attempt is settled.
-    fn end(&mut self, outcome: &Outcome, behind: VecDeque<FileEvent>) {
-        self.settle.record(&self.lane.name, self.attempt.path(), outcome);
+    fn end(&mut self, work: &Work, outcome: &Outcome, behind: VecDeque<FileEvent>) {
+        self.finish(work);
+        self.outside.settle.record(&self.lane.name, self.attempt.path(), outcome);
         self.lane.settled(1);
         self.bring_forward(behind);
     }
@@ -279,7 +279,7 @@ impl Worker {
         let now = Instant::now();
         let lane = Arc::clone(&self.lane);
         if work.fences >= FENCES {
-            return self.end(&Outcome::Gone, behind);
+            return self.end(&work, &Outcome::Gone, behind);
         }
         let was_pausing = lane.pause.is_pausing();
         if let Change::Pauses(pause) = lane.pause.failed(hash_of(&work.event), now, &lane.policy) {
@@ -293,7 +293,7 @@ impl Worker {
         let since = *work.since.get_or_insert(now);
         if lane.policy.is_exhausted(work.failed, now - since) {
             let outcome = Outcome::Exhausted { message: message.to_owned(), attempts: work.failed };
-            return self.end(&outcome, behind);
+            return self.end(&work, &outcome, behind);
         }
         let pause = lane.policy.pause(work.failed, after, jitter());
         lane.say_failure(self.attempt.path(), work.failed, message, pause);
@@ -341,12 +341,15 @@ impl Worker {
         };
         match instance.flush() {
             Reply::Done => {
-                self.settle.delivered(self.burst.len() as u64);
+                self.outside.settle.delivered(self.burst.len() as u64);
                 self.lane.settled(self.burst.len());
                 if !self.burst.is_empty() {
                     // An answer that no flush has made safe would be no sign of health.
                     self.burst.clear();
                     self.worked();
+                    if self.outside.ledger.is_due_for_pruning(self.lane.id) {
+                        self.outside.rescans.order(Order::Prune);
+                    }
                 }
             }
             Reply::Panicked { message } => {
@@ -361,6 +364,9 @@ impl Worker {
 
     fn undo_burst(&mut self, message: &str) {
         for work in std::mem::take(&mut self.burst) {
+            if let Some(version) = work.version {
+                self.outside.ledger.undo(self.lane.id, version);
+            }
             self.attempt.locate(&work.event);
             self.failed(work, VecDeque::new(), message, None);
         }
@@ -377,12 +383,7 @@ impl Worker {
                 left.push(event);
             }
         }
-        left.sort_by_key(|event| event.certainty == Certainty::Supposed);
-        let mut told = HashSet::new();
-        let is_new = |event: &FileEvent| told.insert((event.node, Arc::clone(&event.name)));
-        let news: Vec<bool> = left.iter().map(is_new).collect();
-        let doubled =
-            left.iter().zip(news).filter(|(e, new)| e.certainty == Certainty::Supposed && !new).count();
+        let doubled = supposed_twice(left);
         self.lane.settled(doubled);
     }
 

@@ -117,6 +117,12 @@ impl Subscription {
         (self.wants_watch(happened.watch) && self.patterns.accepts(relative, entry(happened))).then_some(kind)
     }
 
+    /// As which kind this plugin wants a complete file that a rescan has found, if at all.
+    pub fn wants_file(&self, watch: WatchId, relative: &Path) -> Option<Kind> {
+        let kind = [Kind::Landed, Kind::CloseWrite].into_iter().find(|kind| self.kinds.has(*kind))?;
+        (self.wants_watch(watch) && self.patterns.accepts(relative, Entry::File)).then_some(kind)
+    }
+
     fn kind(&self, happened: &Happened<'_>) -> Option<(Kind, Certainty)> {
         if !happened.directory && self.kinds.has(Kind::Landed) && happened.what.intersects(LANDING) {
             let told = happened.what.contains(EventMask::CLOSE_WRITE);

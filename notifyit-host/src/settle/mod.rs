@@ -1,5 +1,7 @@
 //! What became of each event: counted, and said if a person should know.
 
+pub mod ledger;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 

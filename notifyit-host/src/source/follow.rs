@@ -24,25 +24,17 @@ use tracing::{debug, warn};
 
 use super::Sink;
 use super::inotify::{MovedAway, Source};
+use super::rescan::{Arrival, Order};
 use super::roots::no_watch_left;
 use super::walk;
 use crate::event::NodeId;
 
-/// The pauses between the looks at what is doubted.
-const LOOK_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(200)];
-
-/// A directory that was not where an event said it was.
-#[derive(Debug)]
-pub(super) struct Doubt {
-    parent: NodeId,
-    name: Box<OsStr>,
-    looks: usize,
-    at: Instant,
-}
+/// File times may be older than the clock by a tick, and the clock may be set.
+const CLOCK_SLACK: u64 = 2_000_000_000;
 
 /// What lies at a node's path?
 #[derive(PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     /// The directory that its watch was added to.
     Same,
     /// Another one.
@@ -75,8 +67,9 @@ impl From<io::Error> for Refusal {
 }
 
 impl<S: Sink> Source<S> {
-    /// A directory has appeared: watches it and all beneath it.
-    pub(super) fn adopt(&mut self, parent: NodeId, name: &OsStr) {
+    /// A directory has appeared: watches it and all beneath it, and has it looked into: files may have landed in it
+    /// before its watch was in place.
+    pub(super) fn adopt(&mut self, parent: NodeId, name: &OsStr, arrival: Arrival) {
         let (watch, relative) = {
             let tree = self.tree.read();
             (tree.watch(parent), tree.relative(parent, name))
@@ -89,25 +82,34 @@ impl<S: Sink> Source<S> {
         let known = self.tree.read().child(parent, name);
         match known.map(|known| self.look(known)) {
             Some(Look::Same) => return,
-            Some(Look::Missing) => return self.doubt(parent, name),
+            Some(Look::Missing) => return self.doubt(parent, name, arrival),
             Some(Look::Other) | None => {}
         }
         if let Some(other) = known {
             self.drop_subtree(other);
         }
         let node = self.tree.write().add_child(parent, name);
+        let mut seen = HashSet::new();
         let result = walk::open_root(&path)
             .map_err(anyhow::Error::from)
-            .and_then(|fd| self.watch_beneath(&fd, node, &mut HashSet::new()));
+            .and_then(|fd| self.watch_beneath(&fd, node, &mut seen));
         if let Err(error) = result {
             self.say_failed(&path.join(relative), &error);
+        }
+        if !seen.is_empty() {
+            let since_nanos = self.drained_nanos.saturating_sub(CLOCK_SLACK);
+            self.rescans.order(Order::NewDirectories {
+                nodes: seen.into_iter().collect(),
+                arrival,
+                since_nanos,
+            });
         }
     }
 
     /// A directory has got another place in the tree.
     pub(super) fn directory_renamed(&mut self, moved: &MovedAway, parent: NodeId, name: &OsStr) {
         let known = self.tree.read().child(moved.node, &moved.name);
-        let Some(known) = known else { return self.adopt(parent, name) };
+        let Some(known) = known else { return self.adopt(parent, name, Arrival::Doubted) };
         let (watch, relative) = {
             let tree = self.tree.read();
             (tree.watch(parent), tree.relative(parent, name))
@@ -119,7 +121,7 @@ impl<S: Sink> Source<S> {
         if self.tree.read().is_within(parent, known) {
             // The kernel allows no such rename: the node had been given another directory.
             self.drop_subtree(known);
-            return self.doubt(moved.node, &moved.name);
+            return self.doubt(moved.node, &moved.name, Arrival::Doubted);
         }
         // Other patterns hold there, or the same ones say something else of the new path.
         let walk_again = moved.from.watch != watch || root.patterns.needs_path();
@@ -129,12 +131,12 @@ impl<S: Sink> Source<S> {
             Look::Same if walk_again => self.adopt_again(known),
             Look::Same => {}
             // It has moved on; its next event is queued.
-            Look::Missing => self.doubt(parent, name),
+            Look::Missing => self.doubt(parent, name, Arrival::Doubted),
             // The node had been given the directory that has the old name now.
             Look::Other => {
                 self.drop_subtree(known);
-                self.doubt(moved.node, &moved.name);
-                self.adopt(parent, name);
+                self.doubt(moved.node, &moved.name, Arrival::Doubted);
+                self.adopt(parent, name, Arrival::Doubted);
             }
         }
     }
@@ -150,7 +152,7 @@ impl<S: Sink> Source<S> {
         if self.look(node) != Look::Same {
             debug!("{:?} was moved out of the watched tree", self.tree.read().path(node));
             self.drop_subtree(node);
-            self.doubt(moved.node, &moved.name);
+            self.doubt(moved.node, &moved.name, Arrival::Doubted);
         }
     }
 
@@ -163,48 +165,9 @@ impl<S: Sink> Source<S> {
                 None => self.check_root(node),
                 Some((parent, name)) => {
                     self.drop_subtree(node);
-                    self.doubt(parent, &name);
+                    self.doubt(parent, &name, Arrival::Made);
                 }
             }
-        }
-    }
-
-    fn doubt(&mut self, parent: NodeId, name: &OsStr) {
-        self.doubts.push(Doubt { parent, name: name.into(), looks: 0, at: Instant::now() });
-    }
-
-    /// Looks again for what was not where it should be. To be called when what was queued has been read. Returns when
-    /// to look next.
-    pub(super) fn settle_doubts(&mut self, now: Instant) -> Option<Instant> {
-        if self.doubts.is_empty() {
-            return None;
-        }
-        let (due, later) = std::mem::take(&mut self.doubts).into_iter().partition(|doubt| doubt.at <= now);
-        self.doubts = later;
-        let mut seen = HashSet::new();
-        for doubt in Vec::<Doubt>::into_iter(due) {
-            if self.tree.read().is_alive(doubt.parent) && seen.insert((doubt.parent, doubt.name.clone())) {
-                self.look_again(doubt, now);
-            }
-        }
-        self.doubts.iter().map(|doubt| doubt.at).min()
-    }
-
-    fn look_again(&mut self, doubt: Doubt, now: Instant) {
-        let others = self.doubts.len();
-        self.adopt(doubt.parent, &doubt.name);
-        // What this look has not found either is this doubt, not a new one.
-        let is_this = |d: &Doubt| d.parent == doubt.parent && d.name == doubt.name;
-        let fresh = self.doubts.split_off(others);
-        self.doubts.extend(fresh.into_iter().filter(|d| !is_this(d)));
-        let looks = doubt.looks + 1;
-        if let Some(pause) = LOOK_AGAIN.get(looks) {
-            self.doubts.push(Doubt { looks, at: now + *pause, ..doubt });
-            return;
-        }
-        let known = self.tree.read().child(doubt.parent, &doubt.name);
-        if let Some(node) = known.filter(|node| self.look(*node) == Look::Missing) {
-            self.drop_subtree(node);
         }
     }
 
@@ -232,7 +195,7 @@ impl<S: Sink> Source<S> {
                     let place = self.tree.read().place(node);
                     self.drop_subtree(node);
                     if let Some((parent, name)) = place {
-                        self.doubt(parent, &name);
+                        self.doubt(parent, &name, Arrival::Made);
                     }
                 }
                 Err(Refusal::NoWatchLeft) => {
@@ -328,7 +291,7 @@ impl<S: Sink> Source<S> {
     }
 
     /// Looks at what lies at a node's path.
-    fn look(&mut self, node: NodeId) -> Look {
+    pub(super) fn look(&mut self, node: NodeId) -> Look {
         let relative = self.tree.read().relative_dir(node);
         let opened = walk::open_root(&self.root_path(node))
             .and_then(|root| walk::open_beneath(&root, relative.as_os_str().as_bytes()));

@@ -10,14 +10,16 @@ use anyhow::{Context, Result};
 use inotify::{EventMask, Inotify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
-use tracing::error;
+use tracing::warn;
 
+use super::doubt::Doubt;
 use super::fence::{Fences, Request, SourceHandle, queued_bytes};
-use super::follow::Doubt;
 use super::gather::Gather;
 use super::renames::Renames;
+use super::rescan::{Arrival, Order, RescanHandle};
 use super::roots::{self, Rooted, State};
-use super::tree::{SharedTree, Spot};
+use super::shared::SharedTree;
+use super::tree::Spot;
 use super::{Root, Sink};
 use crate::event::{Happened, NodeId, RenamedFrom, Sequence, WatchId};
 use crate::patterns::Entry;
@@ -46,6 +48,9 @@ pub struct Source<S> {
     pub(super) doubts: Vec<Doubt>,
     renames: Arc<Renames>,
     handle: SourceHandle,
+    pub(super) rescans: RescanHandle,
+    /// When the kernel's queue was last known to be empty: what is read now happened after that.
+    pub(super) drained_nanos: u64,
     fences: Fences,
     gather: Gather,
     queue_limit: u64,
@@ -83,6 +88,7 @@ impl<S: Sink> Source<S> {
         tree: Arc<SharedTree>,
         renames: Arc<Renames>,
         handle: SourceHandle,
+        rescans: RescanHandle,
         sink: S,
     ) -> Result<Self> {
         let now = Instant::now();
@@ -95,6 +101,8 @@ impl<S: Sink> Source<S> {
             failed_said: None,
             doubts: Vec::new(),
             handle,
+            rescans,
+            drained_nanos: sys::wall_nanos(),
             fences: Fences::default(),
             gather: Gather::new(now),
             queue_limit: sys::queue_limit(),
@@ -164,6 +172,7 @@ impl<S: Sink> Source<S> {
             if at <= now {
                 self.repair_at = None;
                 self.repair();
+                self.rescans.order(Order::Overflow);
             } else {
                 sooner(at);
             }
@@ -181,7 +190,7 @@ impl<S: Sink> Source<S> {
 
     /// Frees what was kept for events under way, once there are none.
     fn tidy(&mut self) {
-        if !self.sink.is_idle() {
+        if !self.sink.is_idle() || !self.rescans.is_idle() {
             return;
         }
         self.renames.clear();
@@ -227,6 +236,7 @@ impl<S: Sink> Source<S> {
             Ok(events) => events,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.fences.pass_all();
+                self.drained_nanos = sys::wall_nanos();
                 return Ok(0);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
@@ -240,6 +250,7 @@ impl<S: Sink> Source<S> {
             self.decode(event.wd.get_watch_descriptor_id(), event.mask, event.cookie, event.name, seen_nanos);
         }
         self.sink.end_of_burst();
+        self.rescans.decoded(self.sequence);
         self.fences.advance(bytes);
         self.gather.read(count);
         Ok(bytes)
@@ -285,7 +296,7 @@ impl<S: Sink> Source<S> {
         } else if what.contains(EventMask::MOVED_TO) {
             renamed = self.moved_to(node, cookie, name, directory);
         } else if directory && what.contains(EventMask::CREATE) {
-            self.adopt(node, name);
+            self.adopt(node, name, Arrival::Made);
         }
         let happened = Happened {
             sequence: Sequence(self.sequence),
@@ -318,29 +329,38 @@ impl<S: Sink> Source<S> {
         let found = own.or_else(|| self.moves.iter().position(|m| m.cookie == cookie));
         let moved = found.map(|index| self.moves.remove(index));
         match (&moved, directory) {
-            (Some(moved), false) if !self.sink.is_idle() => {
-                let place = (node, Arc::from(name));
-                self.renames.note(Sequence(self.sequence), (moved.node, Arc::clone(&moved.name)), place);
-            }
-            (_, false) => {}
+            (Some(moved), false) => self.file_renamed(moved, node, name),
+            (None, false) => {}
             (Some(moved), true) => self.directory_renamed(moved, node, name),
-            (None, true) => self.adopt(node, name),
+            (None, true) => self.adopt(node, name, Arrival::MovedIn),
         }
         moved
+    }
+
+    fn file_renamed(&mut self, moved: &MovedAway, node: NodeId, name: &OsStr) {
+        let (from, to) = {
+            let tree = self.tree.read();
+            (tree.serial(moved.node), tree.serial(node))
+        };
+        self.sink.renamed((from, &moved.name), (to, name));
+        if !self.sink.is_idle() || !self.rescans.is_idle() {
+            let place = (node, Arc::from(name));
+            self.renames.note(Sequence(self.sequence), (moved.node, Arc::clone(&moved.name)), place);
+        }
     }
 
     fn overflowed(&mut self) {
         let now = Instant::now();
         if self.last_overflow.is_none_or(|at| now - at > EPISODE) {
-            error!(
-                "the kernel's event queue overflowed (limit {}) and events are lost; raise it with sysctl \
+            warn!(
+                "the kernel's event queue overflowed (limit {}); rescanning. If it happens often, raise it with sysctl \
                  fs.inotify.max_queued_events={}",
                 self.queue_limit,
                 self.queue_limit.saturating_mul(8)
             );
         }
         self.last_overflow = Some(now);
-        self.repair_at = Some(now + REPAIR_AFTER);
+        self.repair_at.get_or_insert(now + REPAIR_AFTER);
     }
 
     /// For messages: how many directories are watched.

@@ -6,8 +6,10 @@
 //! | `walk` | watching a directory and all beneath it, without being led elsewhere |
 //! | `roots` | the watched directories that the user named: there, gone, awaited |
 //! | `follow` | the tree kept true as directories come, move and go |
+//! | `doubt` | directories that were not where an event said they were |
 //! | `gather` | when to wait for more before a read |
 //! | `fence` | telling that everything up to now has been read |
+//! | `rescan` | looks at what is there, whatever the kernel told |
 //! | `tree` | nodes, names, watch descriptors |
 //! | `renames` | where files went while work on them was under way |
 
@@ -15,11 +17,15 @@ pub mod inotify;
 mod walk;
 mod roots;
 mod follow;
+mod doubt;
 mod gather;
+pub mod rescan;
 pub mod fence;
 pub mod tree;
+pub mod shared;
 pub mod renames;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use crate::event::{Happened, WatchId};
@@ -57,6 +63,9 @@ pub trait Sink: Send {
 
     /// No more events for now, or enough of them: hand them on.
     fn end_of_burst(&mut self);
+
+    /// A file was renamed within the tree, from one directory (by serial number) and name to another.
+    fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr));
 
     /// Is any event under way? If none is, nothing names a directory that is gone.
     fn is_idle(&self) -> bool;

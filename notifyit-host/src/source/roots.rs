@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use tracing::{error, info, warn};
 
 use super::inotify::Source;
+use super::rescan::Order;
 use super::walk;
 use super::{MayBeMissing, Root, Sink};
 use crate::event::{NodeId, WatchId};
@@ -92,8 +93,12 @@ impl<S: Sink> Source<S> {
             return;
         }
         match self.add_root(index) {
-            Ok(()) if matches!(self.roots[index].state, State::Watched(..)) => info!("watching {path:?}"),
-            Ok(()) => {}
+            Ok(()) => {
+                if let State::Watched(node, _) = self.roots[index].state {
+                    info!("watching {path:?}");
+                    self.rescans.order(Order::Root(node));
+                }
+            }
             Err(error) => error!("failed to watch {path:?}: {error:#}; trying again"),
         }
     }

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustc_hash::FxHashMap;
 
@@ -21,6 +20,8 @@ struct Node {
     /// The name in the parent; of a root the absolute path.
     name: Box<OsStr>,
     watch: WatchId,
+    /// Never used again, unlike a node's number: the ledger knows a directory by it.
+    serial: u64,
     /// The watch descriptor, once it has one.
     wd: Option<i32>,
     /// The next node with the same watch descriptor: one directory reached on two ways (overlapping roots, bind
@@ -39,6 +40,7 @@ impl Node {
             parent,
             name: name.into(),
             watch,
+            serial: 0,
             wd: None,
             twin: None,
             first_child: None,
@@ -68,6 +70,7 @@ pub struct Tree {
     buried: Vec<NodeId>,
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
+    serials: u64,
 }
 
 impl Tree {
@@ -120,7 +123,9 @@ impl Tree {
         }
     }
 
-    fn insert(&mut self, node: Node) -> NodeId {
+    fn insert(&mut self, mut node: Node) -> NodeId {
+        self.serials += 1;
+        node.serial = self.serials;
         if let Some(id) = self.free.pop() {
             self.nodes[id.0 as usize] = Some(node);
             return id;
@@ -141,6 +146,18 @@ impl Tree {
     /// The watch that the directory belongs to.
     pub fn watch(&self, id: NodeId) -> WatchId {
         self.node(id).watch
+    }
+
+    /// The directory's serial number, which no other ever gets.
+    pub fn serial(&self, id: NodeId) -> u64 {
+        self.node(id).serial
+    }
+
+    /// Every directory that is watched.
+    pub fn all(&self) -> Vec<NodeId> {
+        let numbered = (0_u32..).map(NodeId).zip(&self.nodes);
+        let watched = numbered.filter(|(_, node)| node.as_ref().is_some_and(|n| !n.buried && n.wd.is_some()));
+        watched.map(|(id, _)| id).collect()
     }
 
     /// Is it a root?
@@ -371,22 +388,6 @@ impl Tree {
         path.extend_from_slice(name.as_bytes());
         path.drain(..root);
         PathBuf::from(OsString::from_vec(path))
-    }
-}
-
-/// The tree, shared: the source writes, lanes read.
-#[derive(Debug, Default)]
-pub struct SharedTree(RwLock<Tree>);
-
-impl SharedTree {
-    /// For reading.
-    pub fn read(&self) -> RwLockReadGuard<'_, Tree> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// For writing: the source's thread alone.
-    pub fn write(&self) -> RwLockWriteGuard<'_, Tree> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -77,6 +77,21 @@ pub(super) fn for_each_directory(directory: OwnedFd, mut found: impl FnMut(&OsSt
         };
         if is_directory {
             found(OsStr::from_bytes(name));
+        }
+    }
+    Ok(())
+}
+
+/// Calls back with each name in a directory that is not, or may not be, a directory's.
+pub(super) fn for_each_file(
+    directory: OwnedFd,
+    mut found: impl FnMut(BorrowedFd<'_>, &OsStr),
+) -> io::Result<()> {
+    let mut listing = Dir::new(directory)?;
+    while let Some(entry) = listing.next() {
+        let entry = entry?;
+        if matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
+            found(listing.fd()?, OsStr::from_bytes(entry.file_name().to_bytes()));
         }
     }
     Ok(())
