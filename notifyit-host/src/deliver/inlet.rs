@@ -108,7 +108,8 @@ impl Finder for Inlet {
         if !self.watches[usize::from(found.watch.0)].0.accepts(&relative, Entry::File) {
             return false;
         }
-        (0..self.gates.len()).fold(false, |due, lane| self.found_for(lane, found, &relative) || due)
+        let due = (0..self.gates.len()).filter(|lane| self.found_for(*lane, found, &relative)).count();
+        due > 0
     }
 
     fn end_of_directory(&mut self) {
