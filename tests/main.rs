@@ -7,6 +7,7 @@ mod refused;
 mod instances;
 mod lanes;
 mod shutdown;
+mod state;
 mod names;
 mod opened;
 mod events;

@@ -140,6 +140,10 @@ pub struct WatchArgs {
     #[arg(long)]
     pub wait: bool,
 
+    /// Remember in this directory what is finished, so that files that land while the host is down are handled too.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// Read this configuration file.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -19,6 +19,8 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 pub struct Patterns {
     include: Globs,
     exclude: Globs,
+    /// As they were written.
+    source: String,
 }
 
 /// What an event is about.
@@ -46,7 +48,18 @@ impl Patterns {
     ///
     /// The first pattern that is wrong.
     pub fn compile<S: AsRef<str>>(include: &[S], exclude: &[S], case: Case) -> Result<Patterns, BadPattern> {
-        Ok(Patterns { include: Globs::compile(include, case)?, exclude: Globs::compile(exclude, case)? })
+        let texts = |patterns: &[S]| patterns.iter().map(|p| p.as_ref().to_owned()).collect::<Vec<_>>();
+        let source = format!("{:?} {:?} {case:?}", texts(include), texts(exclude));
+        Ok(Patterns {
+            include: Globs::compile(include, case)?,
+            exclude: Globs::compile(exclude, case)?,
+            source,
+        })
+    }
+
+    /// The patterns as they were written: the same text, the same patterns.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Are there no patterns at all?

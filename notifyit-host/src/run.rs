@@ -25,6 +25,8 @@ use crate::settle::ledger::Ledger;
 use crate::source::fence::SourceHandle;
 use crate::source::inotify::Source;
 use crate::source::rescan::{Order, Rescan, RescanHandle};
+use crate::source::shared::{Numbering, SharedTree};
+use crate::source::tree::Tree;
 use crate::source::{MayBeMissing, Root, Sink};
 use crate::sys;
 
@@ -51,7 +53,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let members = set::load(settings, &loader)?;
     refuse_plugins_beneath(settings)?;
 
-    let outside = outside(settings, members.len())?;
+    let outside = outside(settings, &members)?;
     let mut specs = Vec::new();
     for member in &members {
         specs.push(lane_spec(settings, member, &services)?);
@@ -78,6 +80,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     for (name, count) in &left {
         warn!("plugin `{name}` left {count} events unhandled");
     }
+    outside.ledger.close();
     info!("stopped: {}", outside.settle.summary());
     result
 }
@@ -103,16 +106,23 @@ pub fn check(settings: &Settings) -> Result<()> {
 }
 
 /// What the stages share.
-fn outside(settings: &Settings, lanes: usize) -> Result<Outside> {
+fn outside(settings: &Settings, members: &[Member]) -> Result<Outside> {
+    let names: Vec<&str> = members.iter().map(|member| member.settings.name.as_str()).collect();
+    let ledger = match &settings.state_dir {
+        Some(directory) => Ledger::in_directory(directory, &names)?,
+        None => Ledger::in_memory(names.len()),
+    };
+    let ledger = Arc::new(ledger);
+    let tree = Tree::numbered_by(Arc::clone(&ledger) as Arc<dyn Numbering>);
     let places = Places {
-        tree: Arc::default(),
+        tree: Arc::new(SharedTree::new(tree)),
         renames: Arc::default(),
         watches: settings.watches.iter().map(|watch| watch.name.clone()).collect(),
     };
     Ok(Outside {
         places: Arc::new(places),
         settle: Arc::default(),
-        ledger: Arc::new(Ledger::new(lanes)),
+        ledger,
         source: SourceHandle::new().context("failed to start")?,
         rescans: RescanHandle::default(),
     })
@@ -129,7 +139,7 @@ fn start_sources(
     let watches = &settings.watches;
     let entrance = lanes.entrance(watches.iter().map(|watch| watch.patterns.clone()).collect(), outside);
     let existing = watches.iter().map(|watch| (watch.patterns.clone(), existing(watch))).collect();
-    let inlet = lanes.inlet(existing, at_nanos, outside);
+    let inlet = lanes.inlet(existing, at_nanos, outside)?;
     let Places { tree, renames, .. } = outside.places.as_ref();
     let (handle, rescans) = (outside.source.clone(), outside.rescans.clone());
     let paths = watches.iter().map(|watch| watch.path.clone()).collect();
@@ -146,9 +156,12 @@ fn start_sources(
     let source = source.spawn(move |error| {
         let _ = stop.send(Stop::Failed(error));
     })?;
-    rescans.order(Order::Start { at_nanos });
+    rescans.order(Order::Start);
     let rescan = rescan.spawn()?;
     info!("ready: {watching}, {}", running(&lanes.names()));
+    if settings.state_dir.is_none() {
+        info!("no state directory: what lands while the host is down is not seen; name one with --state-dir");
+    }
     // Without a supervisor there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     Ok((source, rescan))
@@ -174,6 +187,7 @@ fn running(names: &[&str]) -> String {
 
 fn roots(settings: &Settings) -> Vec<Root> {
     let root = |watch: &WatchSettings| Root {
+        name: watch.name.clone(),
         path: watch.path.clone(),
         recursive: watch.recursive,
         patterns: watch.patterns.clone(),
@@ -186,6 +200,17 @@ fn roots(settings: &Settings) -> Vec<Root> {
 fn refuse_plugins_beneath(settings: &Settings) -> Result<()> {
     for watch in &settings.watches {
         let Ok(root) = watch.path.canonicalize() else { continue };
+        if let Some(directory) = &settings.state_dir
+            && directory
+                .ancestors()
+                .find_map(|there| there.canonicalize().ok())
+                .is_some_and(|d| d.starts_with(&root))
+        {
+            bail!(
+                "the state directory {directory:?} lies in the watched {:?}; keep it elsewhere",
+                watch.path
+            );
+        }
         for directory in &settings.plugin_dirs {
             let beneath =
                 |directory: &Path| directory.starts_with(&root) && (watch.recursive || directory == root);

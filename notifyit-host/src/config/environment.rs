@@ -19,6 +19,8 @@ pub struct Environment {
     pub xdg_runtime_dir: Option<PathBuf>,
     /// `RUNTIME_DIRECTORY`, systemd's: paths separated by colons.
     pub runtime_directory: Option<OsString>,
+    /// `STATE_DIRECTORY`, systemd's: paths separated by colons.
+    pub state_directory: Option<OsString>,
     /// `NOTIFYIT_CONFIG`.
     pub notifyit_config: Option<PathBuf>,
     /// `NOTIFYIT_PLUGIN_PATH`: paths separated by colons.
@@ -40,6 +42,7 @@ impl Environment {
             xdg_config_home: path("XDG_CONFIG_HOME"),
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
             runtime_directory: variable("RUNTIME_DIRECTORY"),
+            state_directory: variable("STATE_DIRECTORY"),
             notifyit_config: path("NOTIFYIT_CONFIG"),
             notifyit_plugin_path: variable("NOTIFYIT_PLUGIN_PATH"),
         })
@@ -64,6 +67,11 @@ impl Environment {
         dirs.extend(self.xdg_runtime_dir.clone());
         dirs.retain(|dir| dir.is_absolute());
         dirs
+    }
+
+    /// Where the state is kept if nobody says where.
+    pub(super) fn state_dir(&self) -> Option<PathBuf> {
+        self.list(self.state_directory.as_deref()).into_iter().find(|dir| dir.is_absolute())
     }
 
     /// Where a configuration file is looked for when none is named.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What to watch: at least one.
     pub watches: Vec<WatchSettings>,
+    /// Where what is finished is remembered. Without it, in memory.
+    pub state_dir: Option<PathBuf>,
     /// What to run.
     pub plugins: Plugins,
 }
@@ -100,12 +102,20 @@ fn settings(ground: &Ground<'_>, written: Written) -> Result<Settings> {
     let host = written.host;
     let typed_dirs = args.plugin_dir.iter().map(|dir| environment.absolute(dir));
     let plugin_dirs = once_each(typed_dirs.chain(host.plugin_dirs.iter().map(|dir| ground.absolute(dir))));
+    let typed = args.state_dir.as_ref().map(|dir| environment.absolute(dir));
+    let state_dir = typed.or_else(|| host.state_dir.as_ref().map(|dir| ground.absolute(dir)));
+    let state_dir = state_dir.or_else(|| environment.state_dir());
     let watches = watches::resolve(ground, written.watch)?;
     let plugins = plugins::resolve(ground, written.plugin, &watches)?;
     Ok(Settings {
         search_path: once_each(plugin_dirs.iter().cloned().chain(environment.plugin_path())),
         plugin_dirs,
-        staging_dirs: environment.staging_dirs(),
+        staging_dirs: state_dir
+            .iter()
+            .map(|dir| dir.join("plugins"))
+            .chain(environment.staging_dirs())
+            .collect(),
+        state_dir,
         trust: args.trust.or(host.trust).unwrap_or_default(),
         grace: args.grace.or(host.grace.map(|grace| grace.0)).unwrap_or(GRACE),
         log: LogSettings {

@@ -30,6 +30,7 @@ pub(super) struct Written {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct Host {
     pub(super) plugin_dirs: Vec<Spanned<FilePath>>,
+    pub(super) state_dir: Option<Spanned<FilePath>>,
     pub(super) trust: Option<Trust>,
     pub(super) grace: Option<Time>,
     pub(super) log_format: Option<LogFormat>,

@@ -14,7 +14,7 @@ use super::lane::Lane;
 use super::retry::{FENCES, Work};
 use crate::event::{Certainty, FileEvent};
 use crate::plugin::{Instance, Reply};
-use crate::settle::ledger::Ledger;
+use crate::settle::ledger::{Ledger, Version};
 use crate::source::renames::Renames;
 use crate::source::shared::SharedTree;
 use crate::sys::{self, Stat};
@@ -89,12 +89,9 @@ impl Attempt {
         let (watch, directory) = self.locate(&work.event);
         let is_supposed = work.event.certainty == Certainty::Supposed;
         let looked = sys::stat(self.path());
-        work.version = looked
-            .as_ref()
-            .ok()
-            .and_then(Option::as_ref)
-            .map(|stat| self.ledger.version(directory, &work.event.name, stat));
-        if is_supposed && work.version.is_some_and(|version| self.ledger.is_finished(lane.id, version)) {
+        let stat = looked.as_ref().ok().and_then(Option::as_ref);
+        work.version = stat.map(|stat| Version::new(directory, &work.event.name, stat));
+        if is_supposed && work.version.as_ref().is_some_and(|v| self.ledger.is_finished(lane.id, v)) {
             return Tried::Moot;
         }
         let stat = match looked {

@@ -1,14 +1,15 @@
 //! Where the rescan puts in what it has found: whatever a lane wants and has not finished.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Gate;
-use crate::event::{Certainty, FileEvent, LaneId};
+use super::entrance::Gate;
+use crate::event::{Certainty, FileEvent};
 use crate::patterns::{Entry, Patterns};
-use crate::settle::ledger::Ledger;
+use crate::settle::ledger::{FirstLook, Ledger, Stamp, Version};
 use crate::source::rescan::{Arrival, Finder, Found, Order};
-use crate::source::shared::SharedTree;
+use crate::source::shared::{Numbering, SharedTree};
 use crate::sys;
 
 /// What is done with files that were there before the host.
@@ -28,8 +29,8 @@ pub struct Inlet {
     pub(super) tree: Arc<SharedTree>,
     /// For each watch: its patterns, and what is done with files that were there before.
     pub(super) watches: Vec<(Patterns, Existing)>,
-    /// When the host started, before its first watch was in place: nanoseconds since 1970.
-    pub(super) started_nanos: u64,
+    /// For each lane and watch: whether it has looked at it before.
+    pub(super) looks: Vec<Vec<FirstLook>>,
 }
 
 /// What is to be done with a file for one lane.
@@ -43,10 +44,13 @@ impl Inlet {
         let changed = found.stat.ctime_nanos;
         let before = |nanos: u64| if changed < nanos { Judgement::Finish } else { Judgement::Deliver };
         match found.order {
-            Order::Start { .. } | Order::Root(_) => match self.watches[usize::from(found.watch.0)].1 {
-                Existing::Deliver => Judgement::Deliver,
-                Existing::Skip => before(self.started_nanos),
-            },
+            Order::Start | Order::Root(_) => {
+                let watch = usize::from(found.watch.0);
+                match (self.watches[watch].1, self.looks[lane][watch]) {
+                    (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
+                    (Existing::Skip, FirstLook::Before(nanos)) => before(nanos),
+                }
+            }
             Order::NewDirectories { arrival: Arrival::Made, .. } => Judgement::Deliver,
             Order::NewDirectories { arrival: Arrival::MovedIn, since_nanos, .. } => {
                 // To a plugin that asked for landed, what was moved in has landed.
@@ -63,28 +67,29 @@ impl Inlet {
     }
 
     fn found_for(&mut self, lane: usize, found: &Found<'_>, relative: &Path) -> bool {
-        let id = LaneId(lane);
         let gate = &self.gates[lane];
+        let id = gate.lane.id;
         if matches!(found.order, Order::Behind(only) if *only != id) || gate.is_refusing() {
             return false;
         }
         let Some(kind) = gate.lane.subscription.wants_file(found.watch, relative) else { return false };
-        let version = self.ledger.version(found.directory, found.name, &found.stat);
+        let place = (found.directory, found.name);
         if matches!(found.order, Order::Prune) {
-            self.ledger.keep(id, version);
+            self.ledger.memory().inspect(|memory| memory.keep(id, place));
             return false;
         }
-        if self.ledger.is_finished(id, version) {
+        if self.ledger.has(id, place, Stamp::of(&found.stat)) {
             return false;
         }
+        let name = Arc::from(found.name);
         if let Judgement::Finish = self.judge(found, lane) {
-            self.ledger.finish(id, version);
+            self.ledger.finish(id, &Version::new(found.directory, &name, &found.stat));
             return false;
         }
         self.gates[lane].take(FileEvent {
             sequence: found.sequence,
             node: found.node,
-            name: Arc::from(found.name),
+            name,
             kind,
             certainty: Certainty::Supposed,
             origin: found.order.origin(),
@@ -96,10 +101,20 @@ impl Inlet {
     }
 }
 
+impl Numbering for Ledger {
+    fn number(&self, parent: u64, name: &OsStr) -> u64 {
+        Ledger::number(self, (parent, name))
+    }
+
+    fn renamed(&self, number: u64, from: (u64, &OsStr), to: (u64, &OsStr)) {
+        self.directory_renamed(number, from, to);
+    }
+}
+
 impl Finder for Inlet {
     fn begin(&mut self, order: &Order) {
         if matches!(order, Order::Prune) {
-            self.ledger.begin_pruning();
+            self.ledger.memory().inspect(|memory| memory.begin_pruning());
         }
     }
 
@@ -120,7 +135,10 @@ impl Finder for Inlet {
 
     fn end(&mut self, order: &Order) {
         if matches!(order, Order::Prune) {
-            self.ledger.end_pruning();
+            self.ledger.memory().inspect(|memory| memory.end_pruning());
+        }
+        if matches!(order, Order::Start) {
+            self.ledger.first_looks_taken();
         }
         for gate in &mut self.gates {
             gate.try_again();

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `entrance` | where the source puts events in |
 //! | `inlet` | where the rescan puts in what it has found |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
@@ -12,6 +13,7 @@
 //! | `report` | what a lane says in the log |
 //! | `watchdog` | says who does not come back |
 
+mod entrance;
 mod inlet;
 mod lane;
 mod worker;
@@ -22,9 +24,6 @@ mod report;
 pub mod retry;
 mod watchdog;
 
-use std::ffi::OsStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
@@ -32,26 +31,23 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use inotify::WatchMask;
-use notifyit_plugin_api::Origin;
 use tracing::error;
 
 use self::lane::Lane;
 use self::retry::RetryPolicy;
 use self::worker::Worker;
-use crate::event::{FileEvent, Happened, LaneId, NodeId, WatchId};
+use crate::event::LaneId;
 use crate::patterns::Patterns;
 use crate::plugin::set::By;
 use crate::plugin::{CreateError, Instance};
-use crate::route::{Subscription, entry};
+use crate::route::Subscription;
 use crate::settle::Settle;
 use crate::settle::ledger::Ledger;
-use crate::source::Sink;
 use crate::source::fence::SourceHandle;
 use crate::source::rescan::RescanHandle;
-use crate::source::shared::SharedTree;
 
 pub use attempt::Places;
+pub use entrance::Entrance;
 pub use inlet::{Existing, Inlet};
 
 /// What a lane is made of.
@@ -111,9 +107,10 @@ impl Lanes {
     /// A plugin that cannot be made, or no thread to be had. What was started is stopped again.
     pub fn start(specs: Vec<LaneSpec>, outside: &Outside) -> Result<Lanes> {
         let mut lanes = Lanes { lanes: Vec::new(), threads: Vec::new(), watchdog: None };
-        for spec in specs {
+        // A lane keeps its place among the specs, by which the ledger knows it, also if another is left out.
+        for (place, spec) in specs.into_iter().enumerate() {
             let by = spec.by;
-            match (lanes.add(spec, outside), by) {
+            match (lanes.add(LaneId(place), spec, outside), by) {
                 (Ok(()), _) => {}
                 (Err(error), By::DropIn) => {
                     lanes.remove_last();
@@ -146,10 +143,10 @@ impl Lanes {
         self.lanes.iter().map(|lane| lane.name.as_str()).collect()
     }
 
-    fn add(&mut self, spec: LaneSpec, outside: &Outside) -> Result<()> {
+    fn add(&mut self, id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<()> {
         let LaneSpec { name, subscription, workers, capacity, timeout, retry, create, by: _ } = spec;
         let lane = Arc::new(Lane::new(
-            (LaneId(self.lanes.len()), name),
+            (id, name),
             subscription,
             retry,
             timeout,
@@ -202,14 +199,27 @@ impl Lanes {
         Entrance { gates, watches, tree, ledger, needs_path, path: PathBuf::new() }
     }
 
-    /// The end where findings go in, for the rescan. `started_nanos` is from before the first watch was in place.
-    pub fn inlet(&self, watches: Vec<(Patterns, Existing)>, started_nanos: u64, outside: &Outside) -> Inlet {
+    /// The end where findings go in, for the rescan. `now` (nanoseconds since 1970) is from before the first watch is
+    /// in place.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be written.
+    pub fn inlet(&self, watches: Vec<(Patterns, Existing)>, now: u64, outside: &Outside) -> Result<Inlet> {
         let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
-        Inlet { gates: self.gates(), ledger, tree, watches, started_nanos }
+        let names = &outside.places.watches;
+        let look = |lane: &Lane, (watch, (patterns, _)): (&String, &(Patterns, Existing))| {
+            let subscription = format!("{} {}", lane.subscription.description(), patterns.source());
+            ledger.first_look(&lane.name, watch, &subscription, now)
+        };
+        let looks =
+            self.lanes.iter().map(|lane| names.iter().zip(&watches).map(|watch| look(lane, watch)).collect());
+        let looks = looks.collect::<Result<_>>()?;
+        Ok(Inlet { gates: self.gates(), ledger, tree, watches, looks })
     }
 
-    fn gates(&self) -> Vec<Gate> {
-        self.lanes.iter().map(|lane| Gate::new(Arc::clone(lane))).collect()
+    fn gates(&self) -> Vec<entrance::Gate> {
+        self.lanes.iter().map(|lane| entrance::Gate::new(Arc::clone(lane))).collect()
     }
 
     /// Lets the workers finish what they have, until `until` at the latest. Returns, for each plugin with events
@@ -244,146 +254,5 @@ fn start_worker(mut worker: Worker, made: &SyncSender<Result<(), CreateError>>) 
     let _ = made.send(result);
     if is_made {
         worker.run();
-    }
-}
-
-/// Where the source puts events in: asks every lane's subscription, keeps bursts together.
-#[derive(Debug)]
-pub struct Entrance {
-    gates: Vec<Gate>,
-    /// The patterns of each watch.
-    watches: Vec<Patterns>,
-    tree: Arc<SharedTree>,
-    ledger: Arc<Ledger>,
-    /// Does any plugin go by the path?
-    needs_path: bool,
-    path: PathBuf,
-}
-
-/// A lane's end of it: a burst for each worker.
-#[derive(Debug)]
-struct Gate {
-    lane: Arc<Lane>,
-    bursts: Vec<Vec<FileEvent>>,
-    /// What the lane has room for, as it was when this burst first needed to know.
-    room: usize,
-    held: usize,
-    refused: u64,
-    has_refused: bool,
-}
-
-impl Gate {
-    fn new(lane: Arc<Lane>) -> Gate {
-        let bursts = lane.desks.iter().map(|_| Vec::new()).collect();
-        Gate { lane, bursts, room: 0, held: 0, refused: 0, has_refused: false }
-    }
-
-    /// Has the lane had no room since the last [`Gate::try_again`]?
-    fn is_refusing(&self) -> bool {
-        self.has_refused
-    }
-
-    fn try_again(&mut self) {
-        self.has_refused = false;
-    }
-
-    fn take(&mut self, event: FileEvent) {
-        if self.held >= self.room {
-            self.room = self.lane.room();
-        }
-        if self.held >= self.room {
-            self.refused += 1;
-            self.has_refused = true;
-            return;
-        }
-        self.held += 1;
-        let worker =
-            if self.bursts.len() == 1 { 0 } else { worker_of(event.node, &event.name, self.bursts.len()) };
-        self.bursts[worker].push(event);
-    }
-
-    fn hand_over(&mut self) {
-        if self.held == 0 && self.refused == 0 {
-            return;
-        }
-        for (worker, burst) in self.bursts.iter_mut().enumerate() {
-            if !burst.is_empty() {
-                self.lane.take(worker, burst);
-            }
-        }
-        if self.refused > 0 {
-            self.lane.refuse(std::mem::take(&mut self.refused));
-        }
-        (self.held, self.room) = (0, 0);
-    }
-}
-
-/// Events of one path always go to the same worker.
-fn worker_of(node: NodeId, name: &OsStr, workers: usize) -> usize {
-    let mut hasher = DefaultHasher::new();
-    node.hash(&mut hasher);
-    name.as_bytes().hash(&mut hasher);
-    usize::try_from(hasher.finish() % workers as u64).unwrap_or(0)
-}
-
-impl Sink for Entrance {
-    fn interest(&self, watch: WatchId) -> WatchMask {
-        self.gates.iter().fold(WatchMask::empty(), |mask, gate| mask | gate.lane.subscription.interest(watch))
-    }
-
-    fn event(&mut self, happened: &Happened<'_>) {
-        let patterns = &self.watches[usize::from(happened.watch.0)];
-        let by_path = patterns.needs_path() || happened.directory;
-        if by_path || self.needs_path {
-            self.path = self.tree.read().relative(happened.node, happened.name);
-        }
-        // A directory that is excluded is not watched: what is told of has none above it, and its name suffices.
-        let accepted = if by_path {
-            patterns.accepts(&self.path, entry(happened))
-        } else {
-            patterns.accepts_name(happened.name)
-        };
-        if !accepted {
-            return;
-        }
-        let mut name = None;
-        for gate in &mut self.gates {
-            let Some((kind, certainty)) = gate.lane.subscription.wants(happened, &self.path) else {
-                continue;
-            };
-            let name = name.get_or_insert_with(|| Arc::from(happened.name));
-            gate.take(FileEvent {
-                sequence: happened.sequence,
-                node: happened.node,
-                name: Arc::clone(name),
-                kind,
-                certainty,
-                origin: Origin::Live,
-                directory: happened.directory,
-                seen_nanos: happened.seen_nanos,
-                renamed_from: happened.renamed_from.map(|from| Arc::clone(&from.relative)),
-            });
-        }
-    }
-
-    fn end_of_burst(&mut self) {
-        for gate in &mut self.gates {
-            gate.hand_over();
-        }
-    }
-
-    fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
-        for gate in &self.gates {
-            if gate.lane.subscription.wants_landed() {
-                // It has landed there, whatever was finished.
-                self.ledger.forget(gate.lane.id, to.0, to.1);
-            } else {
-                self.ledger.rename(gate.lane.id, from, to);
-            }
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.gates.iter().all(|gate| gate.held == 0 && gate.lane.under_way() == 0)
     }
 }

@@ -241,7 +241,7 @@ impl Worker {
 
     /// What the file was like before the call is finished, as far as this plugin goes.
     fn finish(&self, work: &Work) {
-        if let Some(version) = work.version.filter(|_| work.event.is_landing()) {
+        if let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) {
             self.outside.ledger.finish(self.lane.id, version);
         }
     }
@@ -347,7 +347,7 @@ impl Worker {
                     // An answer that no flush has made safe would be no sign of health.
                     self.burst.clear();
                     self.worked();
-                    if self.outside.ledger.is_due_for_pruning(self.lane.id) {
+                    if self.outside.ledger.memory().is_some_and(|m| m.is_due_for_pruning(self.lane.id)) {
                         self.outside.rescans.order(Order::Prune);
                     }
                 }
@@ -364,7 +364,7 @@ impl Worker {
 
     fn undo_burst(&mut self, message: &str) {
         for work in std::mem::take(&mut self.burst) {
-            if let Some(version) = work.version {
+            if let Some(version) = &work.version {
                 self.outside.ledger.undo(self.lane.id, version);
             }
             self.attempt.locate(&work.event);

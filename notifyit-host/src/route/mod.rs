@@ -74,6 +74,11 @@ impl Subscription {
         Subscription { kinds, words, watches, patterns }
     }
 
+    /// What it subscribes to, as a text: another one for other kinds or patterns.
+    pub fn description(&self) -> String {
+        format!("{:?} {}", self.kinds, self.patterns.source())
+    }
+
     /// What to ask of the kernel for a watch.
     pub fn interest(&self, watch: WatchId) -> WatchMask {
         let mut mask = WatchMask::empty();

@@ -1,143 +1,196 @@
 //! Which version of which file each plugin has finished.
 //!
-//! Held in memory: for each file two hashes, of where it is and of its stamp (inode, size, mtime), with keys that no
-//! file's author can know. Two places that share a hash cost a duplicate at worst.
+//! A version is a place (the directory's number and the file's name) and a stamp. Where they are kept is the choice of
+//! the state directory: [`Memory`] forgets at the end of the run, [`Store`] survives it.
+//!
+//! Losing an entry costs a duplicate, never a file.
 
 use std::ffi::OsStr;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use anyhow::Result;
 
+use super::memory::Memory;
+use super::store::Store;
 use crate::event::LaneId;
 use crate::sys::Stat;
 
-/// One version of one file, as the ledger knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tells one version of a file from another: inode, size, mtime. ctime is no part of it, for `chown -R`, a backup
+/// or a new link change nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    pub(super) mtime_seconds: i64,
+    pub(super) mtime_nanos: u32,
+}
+
+impl Stamp {
+    /// The stamp of a file that looks like this.
+    pub fn of(stat: &Stat) -> Stamp {
+        let Stat { inode, size, mtime_seconds, mtime_nanos, .. } = *stat;
+        Stamp { inode, size, mtime_seconds, mtime_nanos }
+    }
+}
+
+/// One version of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    place: u64,
-    stamp: u64,
+    pub(super) directory: u64,
+    pub(super) name: Arc<OsStr>,
+    pub(super) stamp: Stamp,
 }
 
-/// Below this many entries nothing is pruned.
-const WORTH_PRUNING: usize = 100_000;
+impl Version {
+    /// The version of a file that is in a directory (by number) under a name.
+    pub fn new(directory: u64, name: &Arc<OsStr>, stat: &Stat) -> Version {
+        Version { directory, name: Arc::clone(name), stamp: Stamp::of(stat) }
+    }
 
-/// The ledger of a run. One lock for each lane, held for a look-up.
+    fn place(&self) -> Place<'_> {
+        (self.directory, &self.name)
+    }
+}
+
+/// Where a file is: the number of its directory, and its name.
+pub type Place<'a> = (u64, &'a OsStr);
+
+/// The ledger. Every call counts at once, also before it is on disk.
 #[derive(Debug)]
-pub struct Ledger {
-    keys: RandomState,
-    lanes: Vec<Mutex<Entries>>,
+pub enum Ledger {
+    /// For this run.
+    Memory(Memory),
+    /// In a state directory.
+    Store(Store),
 }
 
-/// A lane's entries. While it is pruned, what is still to be seen again is `old`.
-#[derive(Debug, Default)]
-struct Entries {
-    now: FxHashMap<u64, u64>,
-    old: FxHashMap<u64, u64>,
-    pruned_to: usize,
-}
-
-impl Entries {
-    fn get(&self, place: u64) -> Option<u64> {
-        self.now.get(&place).or_else(|| self.old.get(&place)).copied()
-    }
-
-    fn remove(&mut self, place: u64) -> Option<u64> {
-        let old = self.old.remove(&place);
-        self.now.remove(&place).or(old)
-    }
-
-    fn insert(&mut self, place: u64, stamp: u64) {
-        self.old.remove(&place);
-        self.now.insert(place, stamp);
-    }
+/// One instance's first look at one watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstLook {
+    /// It is still to be taken: what was last changed before this time (nanoseconds since 1970) was there before.
+    Before(u64),
+    /// It has been taken: what is unfinished has landed since.
+    Taken,
 }
 
 impl Ledger {
-    /// An empty one, for so many lanes.
-    pub fn new(lanes: usize) -> Ledger {
-        Ledger { keys: RandomState::new(), lanes: (0..lanes).map(|_| Mutex::default()).collect() }
+    /// One in memory, for so many lanes.
+    pub fn in_memory(lanes: usize) -> Ledger {
+        Ledger::Memory(Memory::new(lanes))
     }
 
-    /// The version of a file that is in a directory (by its serial number) under a name.
-    pub fn version(&self, directory: u64, name: &OsStr, stat: &Stat) -> Version {
-        let stamp = self.keys.hash_one((stat.inode, stat.size, stat.mtime_seconds, stat.mtime_nanos));
-        Version { place: self.place(directory, name), stamp }
-    }
-
-    fn place(&self, directory: u64, name: &OsStr) -> u64 {
-        self.keys.hash_one((directory, name))
+    /// One in a directory, which is made if it is not there. `lanes` are the instances' names.
+    ///
+    /// # Errors
+    ///
+    /// Another host has it; it cannot be read or written; it is damaged.
+    pub fn in_directory(directory: &Path, lanes: &[&str]) -> Result<Ledger> {
+        Store::open(directory, lanes).map(Ledger::Store)
     }
 
     /// Has this lane finished this version?
-    pub fn is_finished(&self, lane: LaneId, version: Version) -> bool {
-        self.lane(lane).get(version.place) == Some(version.stamp)
+    pub fn is_finished(&self, lane: LaneId, version: &Version) -> bool {
+        self.has(lane, version.place(), version.stamp)
     }
 
-    /// This lane has finished this version: it counts at once.
-    pub fn finish(&self, lane: LaneId, version: Version) {
-        self.lane(lane).insert(version.place, version.stamp);
+    /// Has this lane finished what is at that place, if it has this stamp?
+    pub fn has(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) -> bool {
+        self.get(lane, place) == Some(stamp)
     }
 
-    /// It has not, after all: its flush has failed.
-    pub fn undo(&self, lane: LaneId, version: Version) {
-        let mut entries = self.lane(lane);
-        if entries.get(version.place) == Some(version.stamp) {
-            entries.remove(version.place);
+    fn get(&self, lane: LaneId, place: Place<'_>) -> Option<Stamp> {
+        match self {
+            Ledger::Memory(memory) => memory.get(lane, place),
+            Ledger::Store(store) => store.get(lane, place),
+        }
+    }
+
+    /// This lane has finished this version.
+    pub fn finish(&self, lane: LaneId, version: &Version) {
+        match self {
+            Ledger::Memory(memory) => memory.put(lane, version.place(), version.stamp),
+            Ledger::Store(store) => store.put(lane, version.place(), version.stamp),
+        }
+    }
+
+    /// Whatever is at that place, this lane has not finished it.
+    pub fn forget(&self, lane: LaneId, place: Place<'_>) {
+        match self {
+            Ledger::Memory(memory) => memory.remove(lane, place),
+            Ledger::Store(store) => store.remove(lane, place),
+        }
+    }
+
+    /// This lane has not finished this version, after all: its flush has failed.
+    pub fn undo(&self, lane: LaneId, version: &Version) {
+        if self.is_finished(lane, version) {
+            self.forget(lane, version.place());
         }
     }
 
     /// A file was renamed: what this lane has finished stays finished under the new name.
-    pub fn rename(&self, lane: LaneId, from: (u64, &OsStr), to: (u64, &OsStr)) {
-        let (from, to) = (self.place(from.0, from.1), self.place(to.0, to.1));
-        let mut entries = self.lane(lane);
-        entries.remove(to);
-        if let Some(stamp) = entries.remove(from) {
-            entries.insert(to, stamp);
+    pub fn rename(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
+        let stamp = self.get(lane, from);
+        self.forget(lane, to);
+        if let Some(stamp) = stamp {
+            self.forget(lane, from);
+            match self {
+                Ledger::Memory(memory) => memory.put(lane, to, stamp),
+                Ledger::Store(store) => store.put(lane, to, stamp),
+            }
         }
     }
 
-    /// Whatever is at that place now, this lane has not finished it.
-    pub fn forget(&self, lane: LaneId, directory: u64, name: &OsStr) {
-        let place = self.place(directory, name);
-        self.lane(lane).remove(place);
-    }
-
-    /// Has any lane twice as many entries as it had files when it was last pruned?
-    pub fn is_due_for_pruning(&self, lane: LaneId) -> bool {
-        let entries = self.lane(lane);
-        entries.old.is_empty() && entries.now.len() > (2 * entries.pruned_to).max(WORTH_PRUNING)
-    }
-
-    /// From now until [`Ledger::end_pruning`] every file that is there is to be [`Ledger::keep`]ed.
-    pub fn begin_pruning(&self) {
-        for mut entries in self.all() {
-            entries.old = std::mem::take(&mut entries.now);
+    /// The number of a directory: the same for the same name in the same directory, in this run and, in a state
+    /// directory, in every later one. The roots are the watches' names in directory 0.
+    pub fn number(&self, place: Place<'_>) -> u64 {
+        match self {
+            Ledger::Memory(memory) => memory.number(),
+            Ledger::Store(store) => store.number(place),
         }
     }
 
-    /// This file is there: what is known of it stays.
-    pub fn keep(&self, lane: LaneId, version: Version) {
-        let mut entries = self.lane(lane);
-        if let Some(stamp) = entries.old.remove(&version.place) {
-            entries.now.entry(version.place).or_insert(stamp);
+    /// A directory was renamed: it takes its entries along.
+    pub fn directory_renamed(&self, number: u64, from: Place<'_>, to: Place<'_>) {
+        if let Ledger::Store(store) = self {
+            store.directory_renamed(number, from, to);
         }
     }
 
-    /// What was not kept is forgotten.
-    pub fn end_pruning(&self) {
-        for mut entries in self.all() {
-            entries.old = FxHashMap::default();
-            entries.pruned_to = entries.now.len();
+    /// Has this instance looked at this watch before, with the same subscription? If not, `now` is
+    /// written down before anything else happens, so that an interrupted first look is taken again with the same time.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub fn first_look(&self, lane: &str, watch: &str, subscription: &str, now: u64) -> Result<FirstLook> {
+        match self {
+            Ledger::Memory(_) => Ok(FirstLook::Before(now)),
+            Ledger::Store(store) => store.first_look(lane, watch, subscription, now),
         }
     }
 
-    fn lane(&self, lane: LaneId) -> MutexGuard<'_, Entries> {
-        self.lanes[lane.0].lock().unwrap_or_else(PoisonError::into_inner)
+    /// Every first look has been taken.
+    pub fn first_looks_taken(&self) {
+        if let Ledger::Store(store) = self {
+            store.first_looks_taken();
+        }
     }
 
-    fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Entries>> {
-        self.lanes.iter().map(|lane| lane.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The entries in memory, which have to be pruned now and then.
+    pub fn memory(&self) -> Option<&Memory> {
+        match self {
+            Ledger::Memory(memory) => Some(memory),
+            Ledger::Store(_) => None,
+        }
+    }
+
+    /// Writes what is not on disk yet. To be called at the end.
+    pub fn close(&self) {
+        if let Ledger::Store(store) = self {
+            store.close();
+        }
     }
 }
 
@@ -149,77 +202,60 @@ mod tests {
         Stat { device: 1, inode: 2, size, mode: 0, mtime_seconds: 3, mtime_nanos: 4, ctime_nanos: 5 }
     }
 
+    fn version(directory: u64, name: &str, size: u64) -> Version {
+        Version::new(directory, &OsStr::new(name).into(), &stat(size))
+    }
+
+    fn place(directory: u64, name: &str) -> Place<'_> {
+        (directory, OsStr::new(name))
+    }
+
+    /// Each rule holds in memory and on disk.
+    fn each(check: impl Fn(&Ledger)) {
+        check(&Ledger::in_memory(2));
+        let dir = tempfile::tempdir().unwrap();
+        check(&Ledger::in_directory(dir.path(), &["one", "two"]).unwrap());
+    }
+
     #[test]
     fn a_version_is_finished_for_its_lane_alone() {
-        let ledger = Ledger::new(2);
-        let one = ledger.version(7, OsStr::new("a"), &stat(1));
-        ledger.finish(LaneId(0), one);
-        assert!(ledger.is_finished(LaneId(0), one));
-        assert!(!ledger.is_finished(LaneId(1), one));
-        assert!(
-            !ledger.is_finished(LaneId(0), ledger.version(7, OsStr::new("a"), &stat(2))),
-            "another version"
-        );
-        assert!(
-            !ledger.is_finished(LaneId(0), ledger.version(8, OsStr::new("a"), &stat(1))),
-            "another directory"
-        );
+        each(|ledger| {
+            ledger.finish(LaneId(0), &version(7, "a", 1));
+            assert!(ledger.is_finished(LaneId(0), &version(7, "a", 1)));
+            assert!(!ledger.is_finished(LaneId(1), &version(7, "a", 1)));
+            assert!(!ledger.is_finished(LaneId(0), &version(7, "a", 2)), "another version");
+            assert!(!ledger.is_finished(LaneId(0), &version(8, "a", 1)), "another directory");
+        });
     }
 
     #[test]
     fn ctime_and_mode_are_no_part_of_a_version() {
-        let ledger = Ledger::new(1);
         let changed = Stat { mode: 0o600, ctime_nanos: 99, ..stat(1) };
-        assert_eq!(
-            ledger.version(7, OsStr::new("a"), &stat(1)),
-            ledger.version(7, OsStr::new("a"), &changed)
-        );
+        assert_eq!(version(7, "a", 1), Version::new(7, &OsStr::new("a").into(), &changed));
     }
 
     #[test]
     fn what_is_undone_is_unfinished_unless_a_newer_version_is_finished() {
-        let ledger = Ledger::new(1);
-        let (one, two) =
-            (ledger.version(7, OsStr::new("a"), &stat(1)), ledger.version(7, OsStr::new("a"), &stat(2)));
-        ledger.finish(LaneId(0), one);
-        ledger.undo(LaneId(0), one);
-        assert!(!ledger.is_finished(LaneId(0), one));
-        ledger.finish(LaneId(0), two);
-        ledger.undo(LaneId(0), one);
-        assert!(ledger.is_finished(LaneId(0), two));
+        each(|ledger| {
+            ledger.finish(LaneId(0), &version(7, "a", 1));
+            ledger.undo(LaneId(0), &version(7, "a", 1));
+            assert!(!ledger.is_finished(LaneId(0), &version(7, "a", 1)));
+            ledger.finish(LaneId(0), &version(7, "a", 2));
+            ledger.undo(LaneId(0), &version(7, "a", 1));
+            assert!(ledger.is_finished(LaneId(0), &version(7, "a", 2)));
+        });
     }
 
     #[test]
     fn a_rename_takes_the_entry_along_and_covers_what_was_there() {
-        let ledger = Ledger::new(1);
-        let (a, b) = (OsStr::new("a"), OsStr::new("b"));
-        ledger.finish(LaneId(0), ledger.version(7, a, &stat(1)));
-        ledger.finish(LaneId(0), ledger.version(8, b, &stat(2)));
-        ledger.rename(LaneId(0), (7, a), (8, b));
-        assert!(ledger.is_finished(LaneId(0), ledger.version(8, b, &stat(1))));
-        assert!(!ledger.is_finished(LaneId(0), ledger.version(7, a, &stat(1))));
-        ledger.rename(LaneId(0), (9, a), (8, b));
-        assert!(!ledger.is_finished(LaneId(0), ledger.version(8, b, &stat(1))), "another file is there now");
-    }
-
-    #[test]
-    fn pruning_forgets_what_is_gone_and_nothing_else() {
-        let ledger = Ledger::new(1);
-        let lane = LaneId(0);
-        let [kept, gone, new] =
-            ["kept", "gone", "new"].map(|name| ledger.version(7, OsStr::new(name), &stat(1)));
-        ledger.finish(lane, kept);
-        ledger.finish(lane, gone);
-        ledger.begin_pruning();
-        assert!(ledger.is_finished(lane, kept) && ledger.is_finished(lane, gone), "not yet");
-        ledger.keep(lane, kept);
-        ledger.finish(lane, new);
-        ledger.end_pruning();
-        assert!(
-            ledger.is_finished(lane, kept)
-                && ledger.is_finished(lane, new)
-                && !ledger.is_finished(lane, gone)
-        );
-        assert!(!ledger.is_due_for_pruning(lane));
+        each(|ledger| {
+            ledger.finish(LaneId(0), &version(7, "a", 1));
+            ledger.finish(LaneId(0), &version(8, "b", 2));
+            ledger.rename(LaneId(0), place(7, "a"), place(8, "b"));
+            assert!(ledger.is_finished(LaneId(0), &version(8, "b", 1)));
+            assert!(!ledger.is_finished(LaneId(0), &version(7, "a", 1)));
+            ledger.rename(LaneId(0), place(9, "a"), place(8, "b"));
+            assert!(!ledger.is_finished(LaneId(0), &version(8, "b", 1)), "another file is there now");
+        });
     }
 }

@@ -1,6 +1,9 @@
 //! What became of each event: counted, and said if a person should know.
 
 pub mod ledger;
+mod memory;
+mod store;
+mod disk;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

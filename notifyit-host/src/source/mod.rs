@@ -34,6 +34,8 @@ use crate::patterns::Patterns;
 /// A directory to watch.
 #[derive(Debug)]
 pub struct Root {
+    /// The watch's name.
+    pub name: String,
     /// Absolute.
     pub path: PathBuf,
     /// Also everything beneath it?

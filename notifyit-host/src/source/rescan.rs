@@ -31,12 +31,8 @@ const MOST_ORDERS: usize = 1024;
 /// Why, and so what, is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// The host has started, at that time (nanoseconds since 1970): what was last changed before it is not delivered,
-    /// if `existing` says so.
-    Start {
-        /// When.
-        at_nanos: u64,
-    },
+    /// The host has started.
+    Start,
     /// These directories have appeared.
     NewDirectories {
         /// The directories.
@@ -89,7 +85,7 @@ pub struct Found<'a> {
 impl Order {
     fn name(&self) -> &'static str {
         match self {
-            Order::Start { .. } => "start",
+            Order::Start => "start",
             Order::NewDirectories { .. } => "new directories",
             Order::Overflow => "overflow",
             Order::Behind(_) => "a plugin that was behind",
@@ -101,7 +97,7 @@ impl Order {
     /// The origin of what is delivered.
     pub fn origin(&self) -> Origin {
         match self {
-            Order::Start { .. } => Origin::Start,
+            Order::Start => Origin::Start,
             Order::NewDirectories { .. } => Origin::NewDirectory,
             Order::Overflow | Order::Behind(_) | Order::Root(_) | Order::Prune => Origin::Rescan,
         }
@@ -251,7 +247,7 @@ impl<F: Finder> Rescan<F> {
         let nodes = match order {
             Order::NewDirectories { nodes, .. } => nodes.clone(),
             Order::Root(root) => std::iter::once(*root).chain(self.tree.read().below(*root)).collect(),
-            Order::Start { .. } | Order::Overflow | Order::Behind(_) | Order::Prune => self.tree.read().all(),
+            Order::Start | Order::Overflow | Order::Behind(_) | Order::Prune => self.tree.read().all(),
         };
         let mut tally = Tally::default();
         self.finder.begin(order);

@@ -58,10 +58,10 @@ impl<S: Sink> Source<S> {
 
     fn add_root(&mut self, index: usize) -> Result<()> {
         let watch = watch_id(index);
-        let path = self.roots[index].root.path.clone();
+        let (name, path) = (self.roots[index].root.name.clone(), self.roots[index].root.path.clone());
         let fd = walk::open_root(&path)?;
         let stat = fstat(&fd)?;
-        let node = self.tree.write().add_root(watch, &path);
+        let node = self.tree.write().add_root(watch, &name, &path);
         self.roots[index].state = State::Watched(node, (stat.st_dev, stat.st_ino));
         let added = self.watch_beneath(&fd, node, &mut HashSet::new());
         if added.is_err() || self.tree.read().wd(node).is_none() {

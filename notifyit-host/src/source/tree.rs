@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+
+use super::shared::Numbering;
 
 use crate::event::{NodeId, WatchId};
 
@@ -20,7 +23,7 @@ struct Node {
     /// The name in the parent; of a root the absolute path.
     name: Box<OsStr>,
     watch: WatchId,
-    /// Never used again, unlike a node's number: the ledger knows a directory by it.
+    /// The ledger's number for it, unlike the node's own not used again for another directory.
     serial: u64,
     /// The watch descriptor, once it has one.
     wd: Option<i32>,
@@ -70,13 +73,19 @@ pub struct Tree {
     buried: Vec<NodeId>,
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
-    serials: u64,
+    numbering: Option<Arc<dyn Numbering>>,
 }
 
 impl Tree {
-    /// Adds a root at an absolute path.
-    pub fn add_root(&mut self, watch: WatchId, path: &Path) -> NodeId {
-        self.insert(Node::new(None, path.as_os_str(), watch))
+    /// A tree whose directories get their numbers there.
+    pub fn numbered_by(numbering: Arc<dyn Numbering>) -> Tree {
+        Tree { numbering: Some(numbering), ..Tree::default() }
+    }
+
+    /// Adds a root at an absolute path, under its watch's name.
+    pub fn add_root(&mut self, watch: WatchId, name: &str, path: &Path) -> NodeId {
+        let serial = self.number(0, OsStr::new(name));
+        self.insert(Node { serial, ..Node::new(None, path.as_os_str(), watch) })
     }
 
     /// Adds a directory; the one that is there already if its parent knows that name.
@@ -84,7 +93,8 @@ impl Tree {
         if let Some(known) = self.child(parent, name) {
             return known;
         }
-        let id = self.insert(Node::new(None, name, self.watch(parent)));
+        let serial = self.number(self.serial(parent), name);
+        let id = self.insert(Node { serial, ..Node::new(None, name, self.watch(parent)) });
         self.link(id, parent, name);
         id
     }
@@ -123,9 +133,11 @@ impl Tree {
         }
     }
 
-    fn insert(&mut self, mut node: Node) -> NodeId {
-        self.serials += 1;
-        node.serial = self.serials;
+    fn number(&self, parent: u64, name: &OsStr) -> u64 {
+        self.numbering.as_ref().map_or(0, |numbering| numbering.number(parent, name))
+    }
+
+    fn insert(&mut self, node: Node) -> NodeId {
         if let Some(id) = self.free.pop() {
             self.nodes[id.0 as usize] = Some(node);
             return id;
@@ -148,7 +160,7 @@ impl Tree {
         self.node(id).watch
     }
 
-    /// The directory's serial number, which no other ever gets.
+    /// The number that the ledger knows the directory by.
     pub fn serial(&self, id: NodeId) -> u64 {
         self.node(id).serial
     }
@@ -268,6 +280,10 @@ impl Tree {
     pub fn rename(&mut self, id: NodeId, parent: NodeId, name: &OsStr) -> Vec<i32> {
         let replaced = self.child(parent, name).filter(|old| *old != id);
         let dropped = replaced.map(|old| self.bury(old)).unwrap_or_default();
+        if let (Some(numbering), Some((old, old_name))) = (&self.numbering, self.place(id)) {
+            let (from, to) = (self.serial(old), self.serial(parent));
+            numbering.renamed(self.serial(id), (from, &old_name), (to, name));
+        }
         self.unlink(id);
         self.link(id, parent, name);
         let watch = self.watch(parent);
@@ -399,7 +415,7 @@ mod tests {
 
     fn tree() -> (Tree, NodeId) {
         let mut tree = Tree::default();
-        let root = tree.add_root(WatchId(0), Path::new("/srv/in"));
+        let root = tree.add_root(WatchId(0), "in", Path::new("/srv/in"));
         (tree, root)
     }
 
@@ -419,7 +435,7 @@ mod tests {
     #[test]
     fn a_root_at_the_top_of_the_file_system_has_no_double_slash() {
         let mut tree = Tree::default();
-        let root = tree.add_root(WatchId(0), Path::new("/"));
+        let root = tree.add_root(WatchId(0), "in", Path::new("/"));
         let a = tree.add_child(root, OsStr::new("a"));
         assert_eq!(tree.path(root), Path::new("/"));
         assert_eq!(tree.path(a), Path::new("/a"));
@@ -439,9 +455,9 @@ mod tests {
     #[test]
     fn twins_share_a_watch_descriptor_and_lose_it_one_by_one() {
         let mut tree = Tree::default();
-        let one = tree.add_root(WatchId(0), Path::new("/srv"));
-        let two = tree.add_root(WatchId(1), Path::new("/srv/in"));
-        let three = tree.add_root(WatchId(2), Path::new("/mnt"));
+        let one = tree.add_root(WatchId(0), "in", Path::new("/srv"));
+        let two = tree.add_root(WatchId(1), "in", Path::new("/srv/in"));
+        let three = tree.add_root(WatchId(2), "in", Path::new("/mnt"));
         for id in [one, two, three] {
             tree.set_wd(id, 7);
         }

@@ -1,0 +1,159 @@
+//! Where the source puts events in.
+
+use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use inotify::WatchMask;
+use notifyit_plugin_api::Origin;
+
+use super::lane::Lane;
+use crate::event::{FileEvent, Happened, NodeId, WatchId};
+use crate::patterns::Patterns;
+use crate::route::entry;
+use crate::settle::ledger::Ledger;
+use crate::source::Sink;
+use crate::source::shared::SharedTree;
+
+/// Where the source puts events in: asks every lane's subscription, keeps bursts together.
+#[derive(Debug)]
+pub struct Entrance {
+    pub(super) gates: Vec<Gate>,
+    /// The patterns of each watch.
+    pub(super) watches: Vec<Patterns>,
+    pub(super) tree: Arc<SharedTree>,
+    pub(super) ledger: Arc<Ledger>,
+    /// Does any plugin go by the path?
+    pub(super) needs_path: bool,
+    pub(super) path: PathBuf,
+}
+
+/// A lane's end of it: a burst for each worker.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) lane: Arc<Lane>,
+    bursts: Vec<Vec<FileEvent>>,
+    /// What the lane has room for, as it was when this burst first needed to know.
+    room: usize,
+    held: usize,
+    refused: u64,
+    has_refused: bool,
+}
+
+impl Gate {
+    pub(super) fn new(lane: Arc<Lane>) -> Gate {
+        let bursts = lane.desks.iter().map(|_| Vec::new()).collect();
+        Gate { lane, bursts, room: 0, held: 0, refused: 0, has_refused: false }
+    }
+
+    /// Has the lane had no room since the last [`Gate::try_again`]?
+    pub(super) fn is_refusing(&self) -> bool {
+        self.has_refused
+    }
+
+    pub(super) fn try_again(&mut self) {
+        self.has_refused = false;
+    }
+
+    pub(super) fn take(&mut self, event: FileEvent) {
+        if self.held >= self.room {
+            self.room = self.lane.room();
+        }
+        if self.held >= self.room {
+            self.refused += 1;
+            self.has_refused = true;
+            return;
+        }
+        self.held += 1;
+        let worker =
+            if self.bursts.len() == 1 { 0 } else { worker_of(event.node, &event.name, self.bursts.len()) };
+        self.bursts[worker].push(event);
+    }
+
+    pub(super) fn hand_over(&mut self) {
+        if self.held == 0 && self.refused == 0 {
+            return;
+        }
+        for (worker, burst) in self.bursts.iter_mut().enumerate() {
+            if !burst.is_empty() {
+                self.lane.take(worker, burst);
+            }
+        }
+        if self.refused > 0 {
+            self.lane.refuse(std::mem::take(&mut self.refused));
+        }
+        (self.held, self.room) = (0, 0);
+    }
+}
+
+/// Events of one path always go to the same worker.
+fn worker_of(node: NodeId, name: &OsStr, workers: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    node.hash(&mut hasher);
+    name.as_bytes().hash(&mut hasher);
+    usize::try_from(hasher.finish() % workers as u64).unwrap_or(0)
+}
+
+impl Sink for Entrance {
+    fn interest(&self, watch: WatchId) -> WatchMask {
+        self.gates.iter().fold(WatchMask::empty(), |mask, gate| mask | gate.lane.subscription.interest(watch))
+    }
+
+    fn event(&mut self, happened: &Happened<'_>) {
+        let patterns = &self.watches[usize::from(happened.watch.0)];
+        let by_path = patterns.needs_path() || happened.directory;
+        if by_path || self.needs_path {
+            self.path = self.tree.read().relative(happened.node, happened.name);
+        }
+        // A directory that is excluded is not watched: what is told of has none above it, and its name suffices.
+        let accepted = if by_path {
+            patterns.accepts(&self.path, entry(happened))
+        } else {
+            patterns.accepts_name(happened.name)
+        };
+        if !accepted {
+            return;
+        }
+        let mut name = None;
+        for gate in &mut self.gates {
+            let Some((kind, certainty)) = gate.lane.subscription.wants(happened, &self.path) else {
+                continue;
+            };
+            let name = name.get_or_insert_with(|| Arc::from(happened.name));
+            gate.take(FileEvent {
+                sequence: happened.sequence,
+                node: happened.node,
+                name: Arc::clone(name),
+                kind,
+                certainty,
+                origin: Origin::Live,
+                directory: happened.directory,
+                seen_nanos: happened.seen_nanos,
+                renamed_from: happened.renamed_from.map(|from| Arc::clone(&from.relative)),
+            });
+        }
+    }
+
+    fn end_of_burst(&mut self) {
+        for gate in &mut self.gates {
+            gate.hand_over();
+        }
+    }
+
+    fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
+        for gate in &self.gates {
+            if gate.lane.subscription.wants_landed() {
+                // It has landed there, whatever was finished.
+                self.ledger.forget(gate.lane.id, to);
+            } else {
+                self.ledger.rename(gate.lane.id, from, to);
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.gates.iter().all(|gate| gate.held == 0 && gate.lane.under_way() == 0)
+    }
+}

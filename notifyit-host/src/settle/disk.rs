@@ -1,0 +1,109 @@
+//! How the ledger lies on disk: tables, keys, values, the lock.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use rustix::fs::{FlockOperation, flock};
+
+use super::ledger::{Place, Stamp};
+
+pub(super) const FILES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("files");
+pub(super) const DIRECTORIES: TableDefinition<'_, &[u8], u64> = TableDefinition::new("directories");
+pub(super) const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
+
+pub(super) type Key = Box<[u8]>;
+pub(super) type FileTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+pub(super) type DirectoryTable = ReadOnlyTable<&'static [u8], u64>;
+
+/// The lock file holds the pid of the host that has it.
+pub(super) fn lock(directory: &Path) -> Result<File> {
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(directory.join("lock"))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        let _ = file.read_to_string(&mut pid);
+        bail!("process {} has it; one host at a time", pid.trim());
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(file)
+}
+
+pub(super) fn make_tables(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(FILES)?;
+    transaction.open_table(DIRECTORIES)?;
+    transaction.open_table(FACTS)?;
+    Ok(transaction.commit()?)
+}
+
+pub(super) fn snapshot(database: &Database) -> Result<(FileTable, DirectoryTable), redb::Error> {
+    let transaction = database.begin_read()?;
+    Ok((transaction.open_table(FILES)?, transaction.open_table(DIRECTORIES)?))
+}
+
+pub(super) fn fact(database: &Database, name: &str) -> Result<Option<Vec<u8>>> {
+    let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+        let table = database.begin_read()?.open_table(FACTS)?;
+        Ok(table.get(name)?.map(|value| value.value().to_vec()))
+    };
+    read().context("failed to read the ledger")
+}
+
+pub(super) fn fact_number(database: &Database, name: &str) -> Result<Option<u64>> {
+    Ok(fact(database, name)?.as_deref().and_then(number_of))
+}
+
+/// FNV-1a: the same in every version of the host.
+pub(super) fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+pub(super) fn directory_key(place: Place<'_>) -> Key {
+    let mut key = place.0.to_be_bytes().to_vec();
+    key.extend(place.1.as_bytes());
+    key.into_boxed_slice()
+}
+
+pub(super) fn encode(stamp: &Stamp) -> [u8; 28] {
+    let mut bytes = [0; 28];
+    bytes[..8].copy_from_slice(&stamp.inode.to_be_bytes());
+    bytes[8..16].copy_from_slice(&stamp.size.to_be_bytes());
+    bytes[16..24].copy_from_slice(&stamp.mtime_seconds.to_be_bytes());
+    bytes[24..].copy_from_slice(&stamp.mtime_nanos.to_be_bytes());
+    bytes
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Option<Stamp> {
+    Some(Stamp {
+        inode: u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?),
+        size: u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?),
+        mtime_seconds: i64::from_be_bytes(bytes.get(16..24)?.try_into().ok()?),
+        mtime_nanos: u32::from_be_bytes(bytes.get(24..28)?.try_into().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_come_back_as_they_were() {
+        let stamp = Stamp { inode: 1, size: u64::MAX, mtime_seconds: -3, mtime_nanos: 4 };
+        assert_eq!(decode(&encode(&stamp)), Some(stamp));
+        assert_eq!(decode(b"short"), None);
+    }
+}

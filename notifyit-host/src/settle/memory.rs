@@ -1,0 +1,129 @@
+//! The ledger of a run without a state directory.
+//!
+//! A file's place is kept as a hash, with keys that no file's author can know: two places that share one cost a
+//! duplicate.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::FxHashMap;
+
+use super::ledger::{Place, Stamp};
+use crate::event::LaneId;
+
+/// Below this many entries nothing is pruned.
+const WORTH_PRUNING: usize = 100_000;
+
+/// See the module. One lock for each lane, held for a look-up.
+#[derive(Debug)]
+pub struct Memory {
+    keys: RandomState,
+    lanes: Vec<Mutex<Entries>>,
+    numbers: AtomicU64,
+}
+
+/// A lane's entries, place to stamp. While it is pruned, what is still to be seen again is `old`.
+#[derive(Debug, Default)]
+struct Entries {
+    now: FxHashMap<u64, Stamp>,
+    old: FxHashMap<u64, Stamp>,
+    pruned_to: usize,
+}
+
+impl Memory {
+    pub(super) fn new(lanes: usize) -> Memory {
+        let lanes = (0..lanes).map(|_| Mutex::default()).collect();
+        Memory { keys: RandomState::new(), lanes, numbers: AtomicU64::new(1) }
+    }
+
+    /// A number that no directory has had.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn get(&self, lane: LaneId, place: Place<'_>) -> Option<Stamp> {
+        let place = self.hash(place);
+        let entries = self.lane(lane);
+        entries.now.get(&place).or_else(|| entries.old.get(&place)).copied()
+    }
+
+    pub(super) fn put(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) {
+        let place = self.hash(place);
+        let mut entries = self.lane(lane);
+        entries.old.remove(&place);
+        entries.now.insert(place, stamp);
+    }
+
+    pub(super) fn remove(&self, lane: LaneId, place: Place<'_>) {
+        let place = self.hash(place);
+        let mut entries = self.lane(lane);
+        entries.old.remove(&place);
+        entries.now.remove(&place);
+    }
+
+    /// Has this lane twice as many entries as there were files when it was last pruned?
+    pub fn is_due_for_pruning(&self, lane: LaneId) -> bool {
+        let entries = self.lane(lane);
+        entries.old.is_empty() && entries.now.len() > (2 * entries.pruned_to).max(WORTH_PRUNING)
+    }
+
+    /// From now until [`Memory::end_pruning`] every file that is there is to be [`Memory::keep`]t.
+    pub fn begin_pruning(&self) {
+        for lane in 0..self.lanes.len() {
+            let mut entries = self.lane(LaneId(lane));
+            entries.old = std::mem::take(&mut entries.now);
+        }
+    }
+
+    /// This file is there: what is known of it stays.
+    pub fn keep(&self, lane: LaneId, place: Place<'_>) {
+        let place = self.hash(place);
+        let mut entries = self.lane(lane);
+        if let Some(stamp) = entries.old.remove(&place) {
+            entries.now.entry(place).or_insert(stamp);
+        }
+    }
+
+    /// What was not kept is forgotten.
+    pub fn end_pruning(&self) {
+        for lane in 0..self.lanes.len() {
+            let mut entries = self.lane(LaneId(lane));
+            entries.old = FxHashMap::default();
+            entries.pruned_to = entries.now.len();
+        }
+    }
+
+    fn hash(&self, place: Place<'_>) -> u64 {
+        self.keys.hash_one(place)
+    }
+
+    fn lane(&self, lane: LaneId) -> MutexGuard<'_, Entries> {
+        self.lanes[lane.0].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn pruning_forgets_what_is_gone_and_nothing_else() {
+        let memory = Memory::new(1);
+        let lane = LaneId(0);
+        let stamp = Stamp { inode: 1, size: 2, mtime_seconds: 3, mtime_nanos: 4 };
+        let finish = |name: &OsStr| memory.put(lane, (7, name), stamp);
+        let has = |name: &OsStr| memory.get(lane, (7, name)).is_some();
+        let [kept, gone, new] = ["kept", "gone", "new"].map(OsStr::new);
+        finish(kept);
+        finish(gone);
+        memory.begin_pruning();
+        assert!(has(kept) && has(gone), "not yet");
+        memory.keep(lane, (7, kept));
+        finish(new);
+        memory.end_pruning();
+        assert!(has(kept) && has(new) && !has(gone));
+        assert!(!memory.is_due_for_pruning(lane));
+    }
+}

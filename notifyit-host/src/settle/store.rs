@@ -1,0 +1,482 @@
+//! The ledger in a state directory: one `redb` file, written in groups.
+//!
+//! | table | from | to |
+//! |---|---|---|
+//! | `files` | instance, directory number, file name | stamp |
+//! | `directories` | directory number of the parent, name | directory number |
+//! | `facts` | a name | what else has to be known: instances' numbers, first looks |
+//!
+//! What is called finished counts at once and is on disk a few tens of milliseconds later, in one transaction with
+//! all that came in the meantime. A crash in between costs duplicates. While the disk is full the host goes on, says
+//! so, and tries again; what waits is bounded, and beyond that it is forgotten, which costs duplicates too.
+//!
+//! Why redb: an embedded store without a server, without threads of its own when idle and without C, in one file, whose
+//! commits are atomic and checked. The keys of one directory lie side by side, so that a burst in one directory is
+//! written in order.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use redb::{Database, ReadableTable};
+use rustc_hash::FxHashMap;
+use tracing::{error, info};
+
+use super::disk::{
+    DIRECTORIES, DirectoryTable, FACTS, FILES, FileTable, Key, decode, directory_key, encode, fact,
+    fact_number, fnv, lock, make_tables, number_of, snapshot,
+};
+use super::ledger::{FirstLook, Place, Stamp};
+use crate::event::LaneId;
+
+/// How long outcomes gather before they are written.
+const GATHER: Duration = Duration::from_millis(30);
+/// How long after a failed write the next is tried.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// So many changes may wait for a disk that does not take them.
+const MOST_WAITING: usize = 1_000_000;
+/// The store's cache.
+const CACHE: usize = 16 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+    /// The instances' numbers, by lane.
+    lanes: Vec<u32>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    _lock: File,
+}
+
+struct Inner {
+    database: Database,
+    changes: Mutex<Changes>,
+    wake: Condvar,
+    /// What is on disk, as of the last commit.
+    disk: RwLock<(FileTable, DirectoryTable)>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inner")
+    }
+}
+
+/// What is not on disk yet: `now` is newer than `writing`, which is newer than the disk. `None` is a removal.
+#[derive(Default)]
+struct Changes {
+    now: Batch,
+    writing: Arc<Batch>,
+    next_number: u64,
+    first_looks: Vec<String>,
+    closing: bool,
+    failing: bool,
+}
+
+#[derive(Default, Clone)]
+struct Batch {
+    files: FxHashMap<Key, Option<Stamp>>,
+    directories: FxHashMap<Key, Option<u64>>,
+    facts: Vec<(String, Vec<u8>)>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.directories.is_empty() && self.facts.is_empty()
+    }
+}
+
+impl Store {
+    pub(super) fn open(directory: &Path, lanes: &[&str]) -> Result<Store> {
+        let opening = || format!("failed to open the state directory {directory:?}");
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(opening)?;
+        let lock = lock(directory).with_context(opening)?;
+        let file = directory.join("ledger.redb");
+        let database = Database::builder().set_cache_size(CACHE).create(&file).map_err(|error| {
+            anyhow!(
+                "failed to open the ledger {file:?}: {error}; if it is damaged, move it away: the files that are \
+                 there then count as existing, and `existing = \"deliver\"` has them handled again"
+            )
+        })?;
+        make_tables(&database).with_context(opening)?;
+        let disk = snapshot(&database).with_context(opening)?;
+        let next_number = fact_number(&database, "next")?.unwrap_or(1);
+        let changes = Changes { next_number, ..Changes::default() };
+        let inner =
+            Inner { database, changes: Mutex::new(changes), wake: Condvar::new(), disk: RwLock::new(disk) };
+        let inner = Arc::new(inner);
+        let numbers = inner.instances(lanes).with_context(opening)?;
+        let writer = Arc::clone(&inner);
+        let writer =
+            thread::Builder::new().name("ledger".into()).spawn(move || writer.write_until_closed())?;
+        Ok(Store { inner, lanes: numbers, writer: Mutex::new(Some(writer)), _lock: lock })
+    }
+
+    fn key(&self, lane: LaneId, place: Place<'_>) -> Key {
+        let mut key = Vec::with_capacity(12 + place.1.len());
+        key.extend(self.lanes[lane.0].to_be_bytes());
+        key.extend(place.0.to_be_bytes());
+        key.extend(place.1.as_bytes());
+        key.into_boxed_slice()
+    }
+
+    pub(super) fn get(&self, lane: LaneId, place: Place<'_>) -> Option<Stamp> {
+        let key = self.key(lane, place);
+        {
+            let changes = self.inner.lock();
+            let changed = changes.now.files.get(&key).or_else(|| changes.writing.files.get(&key));
+            if let Some(changed) = changed {
+                return *changed;
+            }
+        }
+        let disk = self.inner.disk.read().unwrap_or_else(PoisonError::into_inner);
+        disk.0.get(&*key).ok().flatten().and_then(|value| decode(value.value()))
+    }
+
+    pub(super) fn put(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) {
+        let key = self.key(lane, place);
+        self.inner.change(|batch| {
+            batch.files.insert(key, Some(stamp));
+        });
+    }
+
+    pub(super) fn remove(&self, lane: LaneId, place: Place<'_>) {
+        if self.get(lane, place).is_some() {
+            let key = self.key(lane, place);
+            self.inner.change(|batch| {
+                batch.files.insert(key, None);
+            });
+        }
+    }
+
+    pub(super) fn number(&self, place: Place<'_>) -> u64 {
+        let key = directory_key(place);
+        if let Some(number) = self.inner.known_number(&key) {
+            return number;
+        }
+        let mut changes = self.inner.lock();
+        let number = changes.next_number;
+        changes.next_number += 1;
+        let next = changes.next_number.to_be_bytes().to_vec();
+        changes.now.facts.retain(|(name, _)| name != "next");
+        changes.now.facts.push(("next".to_owned(), next));
+        changes.now.directories.insert(key, Some(number));
+        drop(changes);
+        self.inner.wake.notify_one();
+        number
+    }
+
+    pub(super) fn directory_renamed(&self, number: u64, from: Place<'_>, to: Place<'_>) {
+        let (from, to) = (directory_key(from), directory_key(to));
+        self.inner.change(|batch| {
+            batch.directories.insert(from, None);
+            batch.directories.insert(to, Some(number));
+        });
+    }
+
+    pub(super) fn first_look(
+        &self,
+        lane: &str,
+        watch: &str,
+        subscription: &str,
+        now: u64,
+    ) -> Result<FirstLook> {
+        let subscription = fnv(subscription);
+        let name = format!("first/{lane}/{watch}");
+        let known = fact(&self.inner.database, &name)?;
+        let known = known.as_deref().and_then(|bytes| {
+            let (times, taken) = bytes.split_at_checked(16)?;
+            let (hash, time) = times.split_at(8);
+            let hash = u64::from_be_bytes(hash.try_into().ok()?);
+            Some((hash, u64::from_be_bytes(time.try_into().ok()?), taken == [1]))
+        });
+        match known {
+            Some((_, time, false)) => {
+                self.inner.lock().first_looks.push(name);
+                Ok(FirstLook::Before(time))
+            }
+            Some((hash, _, true)) => {
+                if hash != subscription {
+                    info!(
+                        "plugin `{lane}` subscribes to other files of `{watch}` than before; those are delivered too"
+                    );
+                    self.write_first_look(&name, subscription, now, 1)?;
+                }
+                Ok(FirstLook::Taken)
+            }
+            None => {
+                self.write_first_look(&name, subscription, now, 0)?;
+                self.inner.lock().first_looks.push(name);
+                Ok(FirstLook::Before(now))
+            }
+        }
+    }
+
+    fn write_first_look(&self, name: &str, subscription: u64, time: u64, taken: u8) -> Result<()> {
+        let mut value = subscription.to_be_bytes().to_vec();
+        value.extend(time.to_be_bytes());
+        value.push(taken);
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.inner.database.begin_write()?;
+            transaction.open_table(FACTS)?.insert(name, value.as_slice())?;
+            Ok(transaction.commit()?)
+        };
+        write().context("failed to write to the ledger")
+    }
+
+    pub(super) fn first_looks_taken(&self) {
+        let names = std::mem::take(&mut self.inner.lock().first_looks);
+        for name in names {
+            let Ok(Some(mut value)) = fact(&self.inner.database, &name) else { continue };
+            value.truncate(16);
+            value.push(1);
+            self.inner.change(|batch| batch.facts.push((name, value)));
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.inner.lock().closing = true;
+        self.inner.wake.notify_one();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Batch)) {
+        let mut changes = self.lock();
+        let was_empty = changes.now.is_empty();
+        change(&mut changes.now);
+        if changes.now.files.len() > MOST_WAITING {
+            changes.now.files.clear();
+            error!(
+                "the ledger has not been written for a million outcomes, which are forgotten: their files come again"
+            );
+        }
+        drop(changes);
+        if was_empty {
+            self.wake.notify_one();
+        }
+    }
+
+    fn known_number(&self, key: &[u8]) -> Option<u64> {
+        {
+            let changes = self.lock();
+            let changed = changes.now.directories.get(key).or_else(|| changes.writing.directories.get(key));
+            if let Some(changed) = changed {
+                return *changed;
+            }
+        }
+        let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
+        disk.1.get(key).ok().flatten().map(|number| number.value())
+    }
+
+    /// The numbers of the instances of these names: new ones get the next.
+    fn instances(&self, names: &[&str]) -> Result<Vec<u32>> {
+        let transaction = self.database.begin_write()?;
+        let mut numbers = Vec::new();
+        {
+            let mut facts = transaction.open_table(FACTS)?;
+            for name in names {
+                let name = format!("instance/{name}");
+                let known = facts.get(name.as_str())?.and_then(|value| number_of(value.value()));
+                let number = match known {
+                    Some(number) => number,
+                    None => {
+                        let next =
+                            facts.get("instances")?.and_then(|value| number_of(value.value())).unwrap_or(0);
+                        facts.insert("instances", (next + 1).to_be_bytes().as_slice())?;
+                        facts.insert(name.as_str(), next.to_be_bytes().as_slice())?;
+                        next
+                    }
+                };
+                numbers.push(u32::try_from(number)?);
+            }
+        }
+        transaction.commit()?;
+        Ok(numbers)
+    }
+
+    fn write_until_closed(&self) {
+        while let Some(closing) = self.wait_for_changes() {
+            if !closing {
+                thread::sleep(GATHER);
+            }
+            let batch = {
+                let mut changes = self.lock();
+                if changes.writing.is_empty() {
+                    changes.writing = Arc::new(std::mem::take(&mut changes.now));
+                }
+                Arc::clone(&changes.writing)
+            };
+            match self.write(&batch) {
+                Ok(()) => self.written(),
+                Err(error) => {
+                    self.say_failed(&error);
+                    if closing {
+                        return;
+                    }
+                    thread::sleep(TRY_AGAIN);
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to write. `None` at the end, else whether the end has come.
+    fn wait_for_changes(&self) -> Option<bool> {
+        let mut changes = self.lock();
+        loop {
+            if !changes.now.is_empty() || !changes.writing.is_empty() {
+                return Some(changes.closing);
+            }
+            if changes.closing {
+                return None;
+            }
+            changes = self.wake.wait(changes).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut files = transaction.open_table(FILES)?;
+            let mut keys: Vec<_> = batch.files.iter().collect();
+            keys.sort_unstable_by_key(|(key, _)| *key);
+            for (key, stamp) in keys {
+                match stamp {
+                    Some(stamp) => drop(files.insert(&**key, encode(stamp).as_slice())?),
+                    None => drop(files.remove(&**key)?),
+                }
+            }
+            let mut directories = transaction.open_table(DIRECTORIES)?;
+            for (key, number) in &batch.directories {
+                match number {
+                    Some(number) => drop(directories.insert(&**key, number)?),
+                    None => drop(directories.remove(&**key)?),
+                }
+            }
+            let mut facts = transaction.open_table(FACTS)?;
+            for (name, value) in &batch.facts {
+                facts.insert(name.as_str(), value.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        let disk = snapshot(&self.database)?;
+        *self.disk.write().unwrap_or_else(PoisonError::into_inner) = disk;
+        Ok(())
+    }
+
+    fn written(&self) {
+        let mut changes = self.lock();
+        changes.writing = Arc::default();
+        if std::mem::take(&mut changes.failing) {
+            info!("the ledger is written again");
+        }
+    }
+
+    fn say_failed(&self, error: &redb::Error) {
+        let mut changes = self.lock();
+        if !std::mem::replace(&mut changes.failing, true) {
+            error!(
+                "failed to write the ledger: {error}; events are delivered all the same, and after a crash again"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::fs;
+
+    fn stamp(size: u64) -> Stamp {
+        Stamp { inode: 1, size, mtime_seconds: -3, mtime_nanos: 4 }
+    }
+
+    fn place(directory: u64, name: &str) -> Place<'_> {
+        (directory, OsStr::new(name))
+    }
+
+    #[test]
+    fn what_is_finished_is_finished_in_the_next_run_whatever_the_order_of_the_instances() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let number = store.number(place(0, "in"));
+        let below = store.number(place(number, "sub"));
+        assert_ne!(number, below);
+        store.put(LaneId(0), place(below, "f"), stamp(1));
+        store.put(LaneId(1), place(below, "g"), stamp(2));
+        drop(store);
+        let store = Store::open(dir.path(), &["new", "two", "one"]).unwrap();
+        assert_eq!(store.number(place(0, "in")), number);
+        assert_eq!(store.number(place(number, "sub")), below);
+        assert_eq!(store.get(LaneId(2), place(below, "f")), Some(stamp(1)));
+        assert_eq!(store.get(LaneId(1), place(below, "g")), Some(stamp(2)));
+        assert_eq!(store.get(LaneId(0), place(below, "f")), None);
+        assert!(store.number(place(number, "other")) > below, "a number is not given twice");
+    }
+
+    #[test]
+    fn a_renamed_directory_takes_its_number_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &["one"]).unwrap();
+        let number = store.number(place(1, "a"));
+        store.directory_renamed(number, place(1, "a"), place(2, "b"));
+        assert_eq!(store.number(place(2, "b")), number);
+        drop(store);
+        let store = Store::open(dir.path(), &["one"]).unwrap();
+        assert_eq!(store.number(place(2, "b")), number);
+        assert_ne!(store.number(place(1, "a")), number);
+    }
+
+    #[test]
+    fn an_interrupted_first_look_is_taken_again_with_the_same_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = |store: &Store, now| store.first_look("one", "in", "s", now).unwrap();
+        let store = Store::open(dir.path(), &["one"]).unwrap();
+        assert_eq!(look(&store, 100), FirstLook::Before(100));
+        drop(store);
+        let store = Store::open(dir.path(), &["one"]).unwrap();
+        assert_eq!(look(&store, 200), FirstLook::Before(100));
+        store.first_looks_taken();
+        drop(store);
+        let store = Store::open(dir.path(), &["one"]).unwrap();
+        assert_eq!(look(&store, 300), FirstLook::Taken);
+        assert_eq!(store.first_look("one", "other", "s", 300).unwrap(), FirstLook::Before(300));
+    }
+
+    #[test]
+    fn a_second_host_is_refused_and_told_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = Store::open(dir.path(), &["one"]).unwrap();
+        let error = format!("{:#}", Store::open(dir.path(), &["one"]).unwrap_err());
+        assert!(error.contains(&format!("process {} has it", std::process::id())), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_store_is_no_fresh_start() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path(), &["one"]).unwrap());
+        fs::write(dir.path().join("ledger.redb"), vec![7; 5000]).unwrap();
+        let error = format!("{:#}", Store::open(dir.path(), &["one"]).unwrap_err());
+        assert!(error.contains("ledger.redb") && error.contains("move it away"), "{error}");
+    }
+}

@@ -1,0 +1,216 @@
+//! With a state directory: what lands while the host is down, or is killed, is handled all the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use notifyit_tests::{Exit, Host, Running};
+use rustix::process::Signal;
+
+/// A directory that outlives the hosts of one test: watched files, state, and what the recorders wrote.
+struct Site(tempfile::TempDir);
+
+impl Site {
+    fn new() -> Site {
+        let site = Site(tempfile::tempdir().expect("a temporary directory"));
+        fs::create_dir(site.root()).expect("a new directory");
+        site
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path().join("in")
+    }
+
+    fn write(&self, relative: impl AsRef<Path>, content: &str) {
+        let path = self.root().join(relative);
+        fs::create_dir_all(path.parent().expect("a file has a parent")).expect("a new directory");
+        fs::write(path, content).expect("a new file");
+    }
+
+    /// The host, with a recorder that appends to the site's own file.
+    fn host(&self) -> Host {
+        let out = self.0.path().join("records");
+        Host::new()
+            .plugin("recorder")
+            .set(&format!("recorder.out={out:?}"))
+            .arg("-r")
+            .arg("--state-dir")
+            .arg(self.0.path().join("state"))
+            .watching([self.root()])
+    }
+
+    /// The names that were handled, with the content's size and the origin, in order.
+    fn handled(&self) -> Vec<(String, u64, String)> {
+        let text = fs::read_to_string(self.0.path().join("records")).unwrap_or_default();
+        let records = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let done = records.filter(|record| record["say"] == "done" && record["event"].is_object());
+        done.map(|record| {
+            let event = &record["event"];
+            let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            (text("relative"), event["size"].as_u64().unwrap_or(0), text("origin"))
+        })
+        .collect()
+    }
+
+    fn times(&self, relative: &str) -> usize {
+        self.handled().iter().filter(|(name, ..)| name == relative).count()
+    }
+
+    fn wait_for(&self, host: &Running, relative: &str) {
+        host.wait_for(relative, |_| (self.times(relative) > 0).then_some(()));
+    }
+
+    /// Waits until a file that is written now has been handled: what came before it has been seen.
+    fn settle(&self, host: &Running, marker: &str) {
+        self.write(marker, "marker");
+        self.wait_for(host, marker);
+    }
+}
+
+fn stopped(host: Running) -> Exit {
+    let exit = host.stop();
+    exit.success();
+    exit
+}
+
+#[test]
+fn what_lands_while_the_host_is_down_is_handled_at_the_next_start_and_nothing_twice() {
+    let site = Site::new();
+    site.write("before.txt", "1");
+    let host = site.host().start();
+    site.write("a/b/live.txt", "1");
+    site.wait_for(&host, "a/b/live.txt");
+    stopped(host);
+    site.write("a/b/down.txt", "1");
+    site.write("new/c/down.txt", "1");
+    site.write("a/b/live.txt", "22");
+    let host = site.host().start();
+    for name in ["a/b/down.txt", "new/c/down.txt"] {
+        site.wait_for(&host, name);
+    }
+    host.wait_for("the new version", |_| (site.times("a/b/live.txt") == 2).then_some(()));
+    site.settle(&host, "marker1");
+    stopped(host);
+    let host = site.host().start();
+    site.settle(&host, "marker2");
+    stopped(host);
+    let mut handled = site.handled();
+    handled.sort();
+    let expect = |name: &str, size, origin: &str| (name.to_owned(), size, origin.to_owned());
+    assert_eq!(
+        handled,
+        [
+            expect("a/b/down.txt", 1, "start"),
+            expect("a/b/live.txt", 1, &handled[1].2),
+            expect("a/b/live.txt", 2, "start"),
+            expect("marker1", 6, "live"),
+            expect("marker2", 6, "live"),
+            expect("new/c/down.txt", 1, "start"),
+        ]
+    );
+}
+
+#[test]
+fn a_renamed_directory_and_a_change_of_owner_bring_nothing_again() {
+    let site = Site::new();
+    let host = site.host().start();
+    for n in 0..20 {
+        site.write(format!("d1/sub/{n}"), "x");
+    }
+    host.wait_for("all", |_| (site.handled().len() == 20).then_some(()));
+    fs::rename(site.root().join("d1"), site.root().join("d2")).expect("a rename");
+    site.settle(&host, "marker1");
+    stopped(host);
+    for n in 0..20 {
+        let path = site.root().join(format!("d2/sub/{n}"));
+        std::os::unix::fs::chown(&path, Some(12), Some(12)).expect("this test runs as root");
+        fs::hard_link(&path, site.0.path().join(format!("link{n}"))).expect("a link");
+    }
+    let host = site.host().start();
+    site.settle(&host, "marker2");
+    stopped(host);
+    assert_eq!(site.handled().len(), 22);
+}
+
+#[test]
+fn existing_files_are_skipped_once_and_for_all_or_delivered_if_asked() {
+    let site = Site::new();
+    site.write("old", "x");
+    let host = site.host().start();
+    site.settle(&host, "marker1");
+    stopped(host);
+    let host = site.host().start();
+    site.settle(&host, "marker2");
+    stopped(host);
+    assert_eq!(site.times("old"), 0);
+
+    let site = Site::new();
+    site.write("old", "x");
+    for _ in 0..2 {
+        let host = site.host().args(["--existing", "deliver"]).start();
+        site.wait_for(&host, "old");
+        stopped(host);
+    }
+    assert_eq!(site.times("old"), 1);
+}
+
+#[test]
+fn a_host_that_is_killed_again_and_again_loses_no_file() {
+    let site = Site::new();
+    let files = 3_000;
+    let host = site.host().start();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 0..files {
+                site.write(format!("d{}/f{n}", n % 7), "x");
+            }
+        });
+        let mut host = host;
+        while !writer.is_finished() {
+            let begin = Instant::now();
+            host.wait_for("some time", |_| (begin.elapsed().as_millis() > 60).then_some(()));
+            host.signal(Signal::KILL);
+            drop(host.wait());
+            host = site.host().start();
+        }
+        writer.join().expect("the writer");
+        host.wait_for("every file", |_| {
+            let mut names: Vec<String> = site.handled().into_iter().map(|(name, ..)| name).collect();
+            names.sort();
+            names.dedup();
+            (names.len() == files).then_some(())
+        });
+        stopped(host);
+    });
+}
+
+#[test]
+fn a_second_host_on_the_same_state_is_refused_and_told_of_the_first() {
+    let site = Site::new();
+    let host = site.host().start();
+    let pid = host.pid().as_raw_nonzero().to_string();
+    site.host().run().code(1).one_error(&["state", &pid]);
+    stopped(host);
+}
+
+#[test]
+fn a_damaged_ledger_ends_the_start_with_the_way_out() {
+    let site = Site::new();
+    stopped(site.host().start());
+    fs::write(site.0.path().join("state/ledger.redb"), "not a ledger").expect("a file");
+    site.host().run().code(1).one_error(&["ledger.redb", "move it away"]);
+}
+
+#[test]
+fn a_state_directory_in_a_watched_one_is_refused() {
+    let host = Host::new().plugin("recorder");
+    let state = host.root().join("state");
+    host.arg("--state-dir").arg(state).run().code(1).one_error(&["state directory", "keep it elsewhere"]);
+}
+
+#[test]
+fn without_a_state_directory_the_host_says_what_that_means() {
+    let host = Host::new().plugin("print").start();
+    host.logged(&["no state directory", "--state-dir"]);
+    host.stop().success();
+}
