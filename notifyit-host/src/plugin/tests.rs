@@ -143,6 +143,16 @@ fn panics_are_replies_and_the_next_instance_works() {
 }
 
 #[test]
+fn a_panic_that_the_plugin_caught_itself_is_not_taken_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let library = loader(dir.path()).load(&built("panics")).unwrap();
+    let mut instance = panics_in(&library, r#""caught","on_event""#).unwrap();
+    assert_eq!(instance.on_event(&event(b"/in/a", 1)), Reply::Done);
+    let said = panicked(instance.on_event(&event(b"/in/poison", 1)));
+    assert!(said.starts_with("panics in on_event, at "), "{said}");
+}
+
+#[test]
 fn a_wrong_configuration_is_the_plugins_to_refuse() {
     let dir = tempfile::tempdir().unwrap();
     let library = loader(dir.path()).load(&built("panics")).unwrap();

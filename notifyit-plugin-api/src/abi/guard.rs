@@ -174,21 +174,30 @@ pub fn from_wire(result: CallResult) -> Result<Verdict, String> {
 }
 
 thread_local! {
-    /// How many guarded calls this thread is in, and what the hook noted of the last panic in one.
+    /// How many guarded calls this thread is in, and what the hook noted of the last panics in them.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    static NOTED: RefCell<Option<String>> = const { RefCell::new(None) };
+    static NOTED: RefCell<Vec<Noted>> = const { RefCell::new(Vec::new()) };
 }
+
+/// A panic, as the hook saw it. The plugin may have caught it itself, so that it is not the one that comes out.
+struct Noted {
+    text: String,
+    message: String,
+}
+
+/// More than these are forgotten: a plugin may catch a panic for each file.
+const MOST_NOTED: usize = 8;
 
 /// Runs `f`; a panic comes back as its message. Nothing of it is left: also the drop of the payload may panic, and
 /// what that throws is forgotten rather than dropped.
 fn contain<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     DEPTH.set(DEPTH.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let noted = NOTED.try_with(|n| n.take()).ok().flatten();
-        let message = noted.unwrap_or_else(|| text_of(&*payload).to_owned());
+        let text = text_of(&*payload);
+        let mut noted = NOTED.try_with(RefCell::take).unwrap_or_default().into_iter().rev();
+        let message = noted.find(|n| n.text == text).map_or_else(|| text.to_owned(), |n| n.message);
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
-            NOTED.take();
         }
         message
     });
@@ -210,12 +219,18 @@ fn install_panic_hook() {
             return before(panic);
         }
         let at = panic.location().map(|l| format!(", at {}:{}", l.file(), l.line())).unwrap_or_default();
-        let mut message = format!("{}{at}", text_of(panic.payload()));
+        let text = text_of(panic.payload()).to_owned();
+        let mut message = format!("{text}{at}");
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             message.push_str(&format!("\n{backtrace}"));
         }
-        // Of two panics in one call (a drop during an unwind) the first says what is wrong.
-        NOTED.with_borrow_mut(|noted| noted.get_or_insert(message).len());
+        let _ = NOTED.try_with(|noted| {
+            let mut noted = noted.borrow_mut();
+            if noted.len() == MOST_NOTED {
+                noted.remove(0);
+            }
+            noted.push(Noted { text, message });
+        });
     }));
 }
