@@ -87,6 +87,16 @@ fn a_panic_in_drop_is_logged_and_the_host_ends_as_it_should() {
 }
 
 #[test]
+fn a_thread_of_the_plugins_own_speaks_and_panics_in_the_log() {
+    let host = panics_in(r#"["thread"]"#).start();
+    host.write("a", "x");
+    host.logged(&["INFO panics: a thread speaks"]);
+    host.logged(&["ERROR panics: a thread of its own panicked: panics in a thread, at "]);
+    host.logged(&["panics", "handled a in attempt 1"]);
+    assert!(!stop(host).stderr().contains("thread '"), "the panic is told by the host alone");
+}
+
+#[test]
 fn a_backtrace_comes_when_it_was_asked_for() {
     let host = panics_in(r#"["on_event"]"#).env("RUST_BACKTRACE", "1").start();
     host.write("poison", "x");

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::abi::{HostApi_Ref, Text};
 
@@ -24,7 +25,8 @@ impl Host {
     }
 
     /// Makes the log records of the current thread carry this instance's name. Calls of the plugin have it already;
-    /// this is for threads that a plugin starts itself.
+    /// this is for threads that a plugin starts itself, whose records otherwise carry the name of the library's first
+    /// instance.
     pub fn attach_thread(&self) {
         CURRENT.set(Some(*self));
     }
@@ -49,6 +51,19 @@ thread_local! {
     static CURRENT: Cell<Option<Host>> = const { Cell::new(None) };
 }
 
+/// Who speaks on threads that are in no call and were not attached: a library's first instance. Not set in tests, where
+/// nobody may speak for another's.
+static FIRST: OnceLock<Host> = OnceLock::new();
+
+/// Makes this instance speak for threads that belong to none; all but the first call do nothing.
+pub(crate) fn speak_for_threads(host: Host) {
+    let _ = FIRST.set(host);
+}
+
+fn speaker() -> Option<Host> {
+    CURRENT.get().or_else(|| FIRST.get().copied())
+}
+
 /// Sends the `log` crate's records to the host. It is the plugin's own copy of that crate.
 struct Bridge;
 
@@ -63,13 +78,13 @@ pub(crate) fn install_logger() {
 
 impl log::Log for Bridge {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        CURRENT.get().is_some_and(|host| {
+        speaker().is_some_and(|host| {
             host.api.log_enabled()(host.context, level(metadata.level()), Text::from_str(metadata.target()))
         })
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let Some(host) = CURRENT.get() else { return };
+        let Some(host) = speaker() else { return };
         if !self.enabled(record.metadata()) {
             return;
         }

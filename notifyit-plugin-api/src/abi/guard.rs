@@ -23,7 +23,7 @@ use crate::error;
 use crate::event::Event;
 use crate::info::{Info, Package};
 use crate::plugin::Plugin;
-use crate::services::{Host, install_logger};
+use crate::services::{Host, install_logger, speak_for_threads};
 use crate::verdict::{Blame, Verdict};
 
 /// The library's root module, for `export_plugin!`.
@@ -50,6 +50,7 @@ pub fn info<P: Plugin>(package: Package) -> RString {
 /// The body of the exported `create`.
 pub fn create<P: Plugin>(host: HostApi_Ref, context: u64, config: RStr<'_>) -> CreateResult {
     static HOOK: Once = Once::new();
+    speak_for_threads(Host::new(host, context));
     HOOK.call_once(install_panic_hook);
     create_unhooked::<P>(host, context, config)
 }
@@ -211,19 +212,18 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// The plugin's own copy of the standard library gets a hook that notes where a contained panic happened, instead of
-/// printing it: the host logs it under the plugin's name. A panic on a thread of the plugin's own is printed as ever.
+/// printing it: the host logs it under the plugin's name. A panic on a thread of the plugin's own is logged at once.
 fn install_panic_hook() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if DEPTH.get() == 0 {
-            return before(panic);
-        }
+    std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(|l| format!(", at {}:{}", l.file(), l.line())).unwrap_or_default();
         let text = text_of(panic.payload()).to_owned();
         let mut message = format!("{text}{at}");
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             message.push_str(&format!("\n{backtrace}"));
+        }
+        if DEPTH.get() == 0 {
+            return log::error!("a thread of its own panicked: {message}");
         }
         let _ = NOTED.try_with(|noted| {
             let mut noted = noted.borrow_mut();

@@ -1,6 +1,6 @@
 //! Panics where its configuration says: in `new`, `on_event`, `flush`, `shutdown`, `drop`, or in the drop of what it
 //! throws (`payload`). In `on_event` and `flush` only for a file with `poison` in its name, in its first attempt.
-//! With `caught` it catches a panic of its own at each event.
+//! With `caught` it catches a panic of its own at each event, with `thread` a thread of its own speaks and panics.
 #![forbid(unsafe_code)]
 
 use notifyit_plugin_api::{Event, Host, Plugin, Result, config, export_plugin, log};
@@ -45,6 +45,13 @@ impl Plugin for Panics {
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         if self.config.r#in.iter().any(|p| p == "caught") {
             let _ = std::panic::catch_unwind(|| panic!("caught by the plugin"));
+        }
+        if self.config.r#in.iter().any(|p| p == "thread") {
+            let thread = std::thread::spawn(|| {
+                log::info!("a thread speaks");
+                panic!("panics in a thread");
+            });
+            let _ = thread.join();
         }
         // The first attempt alone, so that what comes after a panic can be seen.
         if event.attempt() == 1 && event.name().to_string_lossy().contains("poison") {
