@@ -69,6 +69,16 @@ mod tests {
         name: String,
     }
 
+    /// What many plugins share, each with its own part.
+    #[crate::config]
+    struct Shared<T: Clone, const N: usize = 1>
+    where
+        T: PartialEq,
+    {
+        part: T,
+        list: Vec<T>,
+    }
+
     fn error(json: &str) -> String {
         format!("{:#}", read::<Outer>(json).unwrap_err())
     }
@@ -88,6 +98,14 @@ mod tests {
     fn unknown_keys_are_refused_at_any_depth() {
         assert_eq!(error(r#"{"maxx": 3}"#), "unknown key `maxx`");
         assert_eq!(error(r#"{"inner": [{"name": "x", "size": 3}]}"#), "unknown key `inner.0.size`");
+    }
+
+    #[test]
+    fn a_generic_struct_is_a_configuration_if_its_parts_can_be_read() {
+        let json = r#"{"part": 1, "list": [2, 3]}"#;
+        let read = <Shared<u8> as Config>::from_json(json).unwrap();
+        assert_eq!((read.part, read.list), (1, vec![2, 3]));
+        assert!(<Shared<String> as Config>::from_json(json).is_err());
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use proc_macro::TokenStream;
 use quote::quote;
-use syn::{DeriveInput, parse_macro_input};
+use syn::{DeriveInput, parse_macro_input, parse_quote};
 
-/// Makes a struct a plugin's configuration.
+/// Makes a struct (or an enum: a part of one) a plugin's configuration.
 ///
 /// It derives serde's `Deserialize`, so serde's own attributes work on it (`#[serde(default)]`, …). Keys that it
 /// does not have are refused, at any depth.
@@ -16,7 +16,12 @@ pub fn config(arguments: TokenStream, item: TokenStream) -> TokenStream {
     }
     let item = parse_macro_input!(item as DeriveInput);
     let name = &item.ident;
-    let (impl_generics, type_generics, where_clause) = item.generics.split_for_impl();
+    let mut generics = item.generics.clone();
+    if !generics.params.is_empty() {
+        let read = parse_quote!(Self: ::notifyit_plugin_api::serde::de::DeserializeOwned);
+        generics.make_where_clause().predicates.push(read);
+    }
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     quote! {
         #[derive(::notifyit_plugin_api::serde::Deserialize)]
         #[serde(crate = "::notifyit_plugin_api::serde")]
