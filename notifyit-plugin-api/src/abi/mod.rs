@@ -12,7 +12,8 @@
 //! A plugin built today must load for as long as the major version lives. So:
 //!
 //! 1. [`PluginModule`], [`HostApi`] and [`Handler`] grow **only by fields or methods appended at the end**. What
-//!    stands up to `last_prefix_field` is there in every version. A reader treats what comes behind as optional.
+//!    stands up to `last_prefix_field` (which never moves) is there in every version. What comes behind is read as an
+//!    `Option`, a method has a default body, and the crate's minor version goes up with it.
 //! 2. [`EventRaw`], [`CallResult`], [`CreateResult`] and [`ControlResult`] **never change**: the layout checker
 //!    compares the fields' names. They carry spare numbers and one byte slice or JSON string to grow into; what a
 //!    reader does not know in there it leaves alone.

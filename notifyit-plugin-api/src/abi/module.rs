@@ -13,7 +13,7 @@ use super::types::CreateResult;
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginModule_Ref)))]
-#[sabi(missing_field(panic))]
+#[sabi(missing_field(option))]
 pub struct PluginModule {
     /// What this library is, as a JSON object: see [`Info`](crate::Info). `[any thread, any time after the load]`
     pub info: extern "C" fn() -> RString,
@@ -37,7 +37,7 @@ impl RootModule for PluginModule_Ref {
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = HostApi_Ref)))]
-#[sabi(missing_field(panic))]
+#[sabi(missing_field(option))]
 pub struct HostApi {
     /// Would a record of this level (1 error … 5 trace) and target be written? Asked before it is formatted.
     pub log_enabled: extern "C" fn(context: u64, level: u32, target: RStr<'_>) -> bool,
