@@ -35,3 +35,8 @@ pub mod sys;
 pub mod cli;
 pub mod log;
 pub mod patterns;
+
+/// The README's plugin compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -63,8 +63,6 @@
 //! is in [`abi`], with the rules by which it grows. A plugin needs no other dependency than this crate, and no
 //! unsafe code.
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
-
 // The macros' paths work inside this crate too: in its tests and its examples.
 extern crate self as notifyit_plugin_api;
 
@@ -108,8 +106,7 @@ pub mod __private {
     pub use crate::info::Package;
 }
 
-/// The READMEs' plugins compile.
+/// The README's plugin compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-#[doc = include_str!("../../README.md")]
-mod readmes {}
+mod readme {}
