@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, getxattr_query, openat};
 use rustix::process::{getegid, geteuid};
 
 use super::Trust;
@@ -79,7 +79,9 @@ impl Us {
         if part.kind == Kind::Link || sticky {
             return None;
         }
-        let group = part.mode & 0o020 != 0 && (self.privileged || part.gid != self.group);
+        // With an ACL the group's bits are those of all whom it names.
+        let ours = !self.privileged && part.gid == self.group && !part.acl;
+        let group = part.mode & 0o020 != 0 && !ours;
         let others = part.mode & 0o002 != 0;
         let (who, chmod) = match (group, others) {
             (false, false) => return None,
@@ -108,6 +110,8 @@ struct Part {
     mode: u32,
     uid: u32,
     gid: u32,
+    /// Does an access control list name others, too?
+    acl: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +128,8 @@ impl Part {
             t if t.is_symlink() => Kind::Link,
             _ => Kind::File,
         };
-        Part { path, kind, mode: stat.mode(), uid: stat.uid(), gid: stat.gid() }
+        let acl = kind != Kind::Link && has_acl(&path);
+        Part { path, kind, mode: stat.mode(), uid: stat.uid(), gid: stat.gid(), acl }
     }
 
     fn name(&self) -> String {
@@ -140,6 +145,12 @@ impl Part {
         format!("trust = {:?}", if self.kind == Kind::File { for_the_file } else { "owner" })
     }
 }
+
+fn has_acl(path: &Path) -> bool {
+    getxattr_query(path, ACL).is_ok()
+}
+
+const ACL: &str = "system.posix_acl_access";
 
 /// The first reason not to trust one of these: the rule itself, without a file system.
 fn objection(us: &Us, parts: &[Part]) -> Option<Reason> {
@@ -233,7 +244,7 @@ mod tests {
     const CAPABLE: Us = Us { uid: 1000, group: 1000, privileged: true };
 
     fn part(kind: Kind, mode: u32, uid: u32, gid: u32) -> Part {
-        Part { path: "/p".into(), kind, mode, uid, gid }
+        Part { path: "/p".into(), kind, mode, uid, gid, acl: false }
     }
 
     fn why(us: Us, kind: Kind, mode: u32, uid: u32, gid: u32) -> String {
@@ -278,6 +289,32 @@ mod tests {
             why(USER, File, 0o755, 1001, 0),
             "the file is owned by uid 1001, not by root or us (uid 1000)"
         );
+    }
+
+    #[test]
+    fn a_group_that_an_acl_widens_is_not_ours() {
+        let widened = Part { acl: true, ..part(Kind::File, 0o775, 1000, 1000) };
+        assert!(objection(&USER, &[widened]).is_some());
+        let narrow = Part { acl: true, ..part(Kind::File, 0o755, 1000, 1000) };
+        assert!(objection(&USER, &[narrow]).is_none());
+        let (_dir, file) = plugin_in(0o755);
+        assert!(!has_acl(&file));
+        // Version 2: our rw-, uid 4321 rw-, our group r--, mask rw-, others r--.
+        let entry = |tag: u16, mode: u16, id: u32| {
+            [&tag.to_le_bytes()[..], &mode.to_le_bytes(), &id.to_le_bytes()].concat()
+        };
+        const NONE: u32 = u32::MAX;
+        let entries =
+            [entry(1, 6, NONE), entry(2, 6, 4321), entry(4, 4, NONE), entry(16, 6, NONE), entry(32, 4, NONE)];
+        let acl = [&2_u32.to_le_bytes()[..], &entries.concat()].concat();
+        match rustix::fs::setxattr(&file, ACL, &acl, rustix::fs::XattrFlags::empty()) {
+            Err(rustix::io::Errno::OPNOTSUPP) => {} // This file system has none.
+            set => {
+                set.unwrap();
+                assert!(has_acl(&file));
+                assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o664);
+            }
+        }
     }
 
     #[test]
