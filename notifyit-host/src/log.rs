@@ -68,9 +68,17 @@ impl Visit for Said {
     }
 }
 
+/// Longer texts are cut: a plugin may put a file's whole content into an error.
+const LONGEST: usize = 64 * 1024;
+
 /// The text as one line that no terminal acts on: control characters, line separators and marks that turn the
-/// direction of writing are escaped. A plugin logs file names, and those are chosen by others.
+/// direction of writing are escaped. A plugin logs file names, and those are chosen by others. What lies behind the
+/// first 64 KiB is left out.
 pub fn one_line(text: &str) -> Cow<'_, str> {
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        return Cow::Owned(format!("{} [cut: {} bytes more]", one_line(&text[..end]), text.len() - end));
+    }
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
@@ -93,6 +101,13 @@ fn is_unsafe(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_cut_where_nobody_would_read_on() {
+        let line = one_line(&"ü".repeat(1 << 20)).into_owned();
+        assert!(line.ends_with("ü [cut: 2031616 bytes more]"), "{}", &line[line.len() - 40..]);
+        assert_eq!(one_line(&"x".repeat(LONGEST)).len(), LONGEST);
+    }
 
     #[test]
     fn a_message_becomes_one_line() {
