@@ -71,9 +71,7 @@ impl TestHost {
     /// If `Plugin::new` panics.
     pub fn start<P: Plugin>(config: serde_json::Value) -> Result<TestHost> {
         let context = NEXT.fetch_add(1, Ordering::Relaxed);
-        let root = std::env::temp_dir().join(format!("notifyit-test-{}-{context}", std::process::id()));
-        fs::create_dir_all(&root)?;
-        let root = root.canonicalize()?;
+        let root = new_directory(context)?;
         notes().insert(context, Arc::default());
         let made = guard::create_unhooked::<P>(api(), context, Text::from_str(&config.to_string()));
         let mut host = TestHost { handler: None, context, root, timeout: None };
@@ -212,6 +210,15 @@ struct Notes {
     stopped: Mutex<Option<String>>,
 }
 
+/// A directory that was not there before: a run that was killed leaves its own, and numbers of processes come again.
+fn new_directory(context: u64) -> std::io::Result<PathBuf> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let name = format!("notifyit-test-{}-{context}-{:x}", std::process::id(), now.as_nanos());
+    let root = std::env::temp_dir().join(name);
+    fs::create_dir(&root)?;
+    root.canonicalize()
+}
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static NOTES: Mutex<std::collections::BTreeMap<u64, Arc<Notes>>> =
     Mutex::new(std::collections::BTreeMap::new());
@@ -243,4 +250,18 @@ fn api() -> HostApi_Ref {
     }
     static API: std::sync::OnceLock<HostApi_Ref> = std::sync::OnceLock::new();
     *API.get_or_init(|| lend(HostApi { log_enabled, log, stop }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_another_run_left_is_not_taken() {
+        let directories = [new_directory(0).unwrap(), new_directory(0).unwrap()];
+        assert_ne!(directories[0], directories[1]);
+        for directory in directories {
+            fs::remove_dir(directory).unwrap();
+        }
+    }
 }
