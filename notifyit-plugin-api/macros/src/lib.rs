@@ -7,7 +7,9 @@ use syn::{DeriveInput, parse_macro_input, parse_quote};
 /// Makes a struct (or an enum: a part of one) a plugin's configuration.
 ///
 /// It derives serde's `Deserialize`, so serde's own attributes work on it (`#[serde(default)]`, …). Keys that it
-/// does not have are refused, at any depth.
+/// does not have are refused, at any depth, with one exception: where serde reads ahead (a struct with a
+/// `#[serde(flatten)]` field, an enum with `#[serde(tag = "…")]` or `#[serde(untagged)]`) it lets unknown keys pass.
+/// Write `#[serde(deny_unknown_fields)]` on such a type.
 #[proc_macro_attribute]
 pub fn config(arguments: TokenStream, item: TokenStream) -> TokenStream {
     if !arguments.is_empty() {
