@@ -1,6 +1,7 @@
 //! A host for a plugin's own tests: the real adapter and real files, without a `.so`.
 
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -133,9 +134,7 @@ impl TestHost {
         let there = stat.as_ref();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let event = EventRaw {
-            id: relative
-                .iter()
-                .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)),
+            id: identity(relative, there),
             kind: kind.code(),
             origin: Origin::Live.code(),
             attempt,
@@ -210,6 +209,14 @@ struct Notes {
     stopped: Mutex<Option<String>>,
 }
 
+/// Another for each version of each file, as a host has it; the numbers are not the host's.
+fn identity(relative: &[u8], stat: Option<&fs::Metadata>) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    relative.hash(&mut hasher);
+    stat.map(|s| (s.ino(), s.size(), s.mtime(), s.mtime_nsec())).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// A directory that was not there before: a run that was killed leaves its own, and numbers of processes come again.
 fn new_directory(context: u64) -> std::io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -255,6 +262,34 @@ fn api() -> HostApi_Ref {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Rejects what it has seen, by the version's number.
+    struct Once(Vec<u64>);
+
+    impl Plugin for Once {
+        type Config = ();
+
+        fn new(_: (), _: crate::Host) -> Result<Self> {
+            Ok(Once(Vec::new()))
+        }
+
+        fn on_event(&mut self, event: &crate::Event<'_>) -> Result<()> {
+            if self.0.contains(&event.id()) {
+                bail!(crate::Reject::new("seen"));
+            }
+            self.0.push(event.id());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_version_of_a_file_has_its_number_and_keeps_it() {
+        let mut host = TestHost::start::<Once>(crate::json!({})).unwrap();
+        assert!(host.write("a", "1").is_done());
+        assert!(host.land("a").is_reject());
+        assert!(host.write("a", "22").is_done());
+        assert!(host.write("b", "22").is_done());
+    }
 
     #[test]
     fn a_directory_that_another_run_left_is_not_taken() {
