@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 const EXAMPLES: &str = "\
 Examples:
-  Print the path of every file that lands beneath a directory:
+  Print the path of every file that is closed after writing:
       notifyit watch -r -p print /srv/incoming
   Run a program for each, but not for temporary files:
       notifyit watch --exclude '*.part' /srv/incoming -- sha256sum {file}
@@ -46,6 +46,8 @@ pub enum Command {
     #[command(after_long_help = EXAMPLES)]
     Watch(WatchArgs),
     /// Do all that `watch` does up to the first event, then exit 0 or say what is wrong.
+    ///
+    /// No plugin is made: what one would say of its own configuration is seen only at the start of `watch`.
     Check(WatchArgs),
 }
 
@@ -83,9 +85,9 @@ pub struct WatchArgs {
 
     /// Set a key of a plugin's configuration (may be repeated).
     ///
-    /// `exec.mode=lines` is short for `plugin.exec.config.mode=lines`. Full paths reach every key of the
-    /// configuration file: `plugin.exec.workers=4`, `plugin.exec.retry.first=2s`, `host.grace=5s`. A value is TOML;
-    /// what is not valid TOML is a string.
+    /// `exec.mode=lines` is short for `plugin.exec.config.mode=lines`. Full paths reach every key of `[plugin.NAME]`
+    /// and `[host]`: `plugin.exec.workers=4`, `plugin.exec.retry.first=2s`, `host.grace=5s`. A value is TOML; what is
+    /// not valid TOML is a string.
     #[arg(long, value_name = "PLUGIN.KEY=VALUE", help_heading = "Plugins")]
     pub set: Vec<String>,
 
@@ -148,7 +150,7 @@ pub struct WatchArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// How long attempts in flight may take at a stop [default: 10s].
+    /// How long a stop waits for what is queued [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub grace: Option<Duration>,
 

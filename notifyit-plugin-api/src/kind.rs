@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A complete file is there: closed after writing, renamed in, or moved in.
+    /// A complete file is there: closed after writing, renamed or moved in, or hard-linked in.
     Landed,
     /// Closed by someone who had it open for writing.
     CloseWrite,

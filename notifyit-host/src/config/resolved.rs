@@ -27,7 +27,7 @@ pub struct Settings {
     pub staging_dirs: Vec<PathBuf>,
     /// Whom to trust with plugin files.
     pub trust: Trust,
-    /// How long attempts in flight may take at a stop. Default: 10 seconds.
+    /// How long a stop waits for what is queued. Default: 10 seconds.
     pub grace: Duration,
     /// How to log.
     pub log: LogSettings,
