@@ -15,6 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, UsageError, set};
+use crate::log::one_line;
 
 type Span = Range<usize>;
 
@@ -154,8 +155,8 @@ impl Layers {
         match self.place(span) {
             Some(Place::File { path, text }) => {
                 let (line, column) = position(text, span.start);
-                let path = one_line(&path.to_string_lossy());
-                ConfigError(format!("{path}:{line}:{column}: {message}")).into()
+                let path = path.to_string_lossy();
+                ConfigError(format!("{}:{line}:{column}: {message}", one_line(&path))).into()
             }
             Some(Place::Typed { label, .. }) => UsageError(format!("{label}: {message}")).into(),
             None => UsageError(message.to_owned()).into(),
@@ -265,9 +266,4 @@ fn in_users_words(message: &str) -> String {
         ("expected a nonzero u32", "expected a number from 1 to 4294967295"),
     ];
     WORDS.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
-}
-
-/// An error is one line, whatever is in a name or a value.
-fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

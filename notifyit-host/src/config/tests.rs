@@ -405,6 +405,7 @@ fn a_wrong_set_is_named() {
         "a b.c=5",
         "[a]\nb=5",
         "'a\u{1b}'.c=1",
+        "'a\u{202e}'.c",
         "a..b=1",
     ];
     wrong_sets(
@@ -422,6 +423,7 @@ fn a_wrong_set_is_named() {
         --set a b.c=5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
         --set [a]\nb=5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
         --set 'a\u{1b}'.c=1: what stands before `=` is no key; write PLUGIN.KEY=VALUE
+        --set 'a\u{202e}'.c: there is no `=`; write PLUGIN.KEY=VALUE
         --set a..b=1: what stands before `=` is no key; write PLUGIN.KEY=VALUE
     "#]],
     );
