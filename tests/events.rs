@@ -140,3 +140,29 @@ fn each_watch_has_a_name_that_events_carry() {
     assert_eq!(host.attempts("all", "b.txt")[0].event["watch"], "second");
     host.stop().success();
 }
+
+#[test]
+fn other_kinds_are_told_while_a_file_is_written_and_it_lands_once() {
+    let host = Host::new().plugin("recorder").args(["-e", "landed,modify,open"]).start();
+    for n in 0..20 {
+        let name = format!("{n}.txt");
+        let mut file = fs::File::create(host.path(&name)).unwrap();
+        for length in 0..3 {
+            std::io::Write::write_all(&mut file, b"x").unwrap();
+            host.wait_for("the write to be told", |host| {
+                let told = kinds(host, &name).iter().filter(|kind| *kind == "modify").count();
+                (told > length).then_some(())
+            });
+        }
+        drop(file);
+        host.wait_for("the file to land", |host| {
+            kinds(host, &name).iter().any(|kind| kind == "landed").then_some(())
+        });
+    }
+    host.drained("recorder");
+    for n in 0..20 {
+        let kinds = kinds(&host, &format!("{n}.txt"));
+        assert_eq!(kinds.iter().filter(|kind| *kind == "landed").count(), 1, "{kinds:?}");
+    }
+    host.stop().success();
+}

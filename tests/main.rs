@@ -1,6 +1,7 @@
 //! Black-box tests of the built host: what a user sees, with real libraries and real files.
 
 mod verdicts;
+mod trouble;
 mod panics;
 mod zoo;
 mod refused;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use notifyit_tests::{Host, Running};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// A host that asks for close-write alone and holds `first` in hand, so that what is written now waits behind it.
 fn held() -> (Running, PathBuf) {
@@ -122,5 +123,55 @@ fn a_file_that_was_removed_while_it_waited_is_not_tried_for_ever() {
         last = now;
         same.then_some(())
     });
+    host.stop().success();
+}
+
+fn exchange(host: &Running, one: &str, other: &str) {
+    renameat_with(CWD, host.path(one), CWD, host.path(other), RenameFlags::EXCHANGE).expect("both are there");
+}
+
+#[test]
+fn queued_files_that_change_places_are_each_delivered_once() {
+    let (host, hold) = held();
+    host.write("a.open", "one");
+    host.write("b.open", "other");
+    exchange(&host, "a.open", "b.open");
+    host.write("there.open", "x");
+    host.rename("there.open", "back.open");
+    host.rename("back.open", "there.open");
+    fs::remove_file(hold).unwrap();
+    host.all_handled("recorder", ["a.open", "b.open", "there.open"]);
+    host.drained("recorder");
+    assert_eq!(done(&host).len(), 5, "{:?}", done(&host));
+    assert_eq!(host.attempts("recorder", "a.open")[0].text, "other");
+    assert_eq!(host.attempts("recorder", "b.open")[0].text, "one");
+    host.stop().success();
+}
+
+#[test]
+fn directories_that_change_places_go_on_being_watched_and_take_their_files_along() {
+    let (host, hold) = held();
+    host.mkdir("one");
+    host.mkdir("old/sub/other");
+    fs::remove_file(&hold).unwrap();
+    host.drained("recorder");
+    for n in 0..20 {
+        fs::write(&hold, "").unwrap();
+        host.write(format!("held{n}"), "x");
+        host.logged(&["holding", &format!("held{n}")]);
+        host.write(format!("one/{n}.open"), "one");
+        host.write(format!("old/sub/other/{n}.open"), "other");
+        exchange(&host, "one", "old/sub/other");
+        host.write(format!("one/{n}.open.later"), "other");
+        host.write(format!("old/sub/other/{n}.open.later"), "one");
+        fs::remove_file(&hold).unwrap();
+        for (place, content) in [("one", "other"), ("old/sub/other", "one")] {
+            for name in [format!("{n}.open"), format!("{n}.open.later")] {
+                host.handled("recorder", format!("{place}/{name}"));
+                assert_eq!(host.attempts("recorder", format!("{place}/{name}"))[0].text, content);
+            }
+        }
+    }
+    host.drained("recorder");
     host.stop().success();
 }

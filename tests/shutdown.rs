@@ -116,3 +116,19 @@ fn a_stop_under_load_loses_nothing_that_was_accepted() {
     let expected: Vec<_> = (0..printed.len()).map(|n| format!("{n:05}")).collect();
     assert!(printed == expected, "there is a hole in what was printed");
 }
+
+#[test]
+fn a_signal_during_a_start_that_hangs_ends_it() {
+    let host = Host::new().plugin("recorder").set("recorder.out='{temp}/fifo'");
+    let made = std::process::Command::new("mkfifo").arg(host.temp().join("fifo")).status();
+    assert!(made.expect("mkfifo can be started").success());
+    let host = host.spawn();
+    let tasks = format!("/proc/{}/task", host.pid().as_raw_nonzero());
+    host.wait_for("the worker, which makes the plugin", |_| {
+        let names = fs::read_dir(&tasks).ok()?.flatten();
+        let mut names = names.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.any(|name| name.starts_with("recorder/")).then_some(())
+    });
+    host.signal(Signal::TERM);
+    host.wait().success();
+}

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use inotify::EventMask;
 use notifyit_plugin_api::{Kind, Origin};
 
-/// A directory of the watched tree. Numbers are not used again while an event may still name them.
+/// A directory of the watched tree: its place in the tree's memory, and how often that has been used before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(pub u32);
+pub struct NodeId(pub u32, pub u32);
 
 /// A watch (a root and its options), by its place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -44,7 +45,8 @@ enum Stop {
 /// What keeps it from starting, or ends it before its time.
 pub fn watch(settings: &Settings) -> Result<()> {
     let (stop, stops) = channel();
-    listen_for_signals(stop.clone())?;
+    let begun = Arc::new(AtomicBool::new(false));
+    listen_for_signals(stop.clone(), Arc::clone(&begun))?;
     let asks = stop.clone();
     let services = Services::new(move |name, reason| {
         let _ = asks.send(Stop::Plugin { name: name.to_owned(), reason: reason.to_owned() });
@@ -59,7 +61,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
         specs.push(lane_spec(settings, member, &services)?);
     }
     let mut lanes = Lanes::start(specs, &outside)?;
-    let (source, rescan) = match start_sources(settings, &lanes, &outside, stop) {
+    let (source, rescan) = match start_sources(settings, &lanes, &outside, (stop, &begun)) {
         Ok(threads) => threads,
         Err(error) => {
             lanes.stop(Instant::now());
@@ -133,7 +135,7 @@ fn start_sources(
     settings: &Settings,
     lanes: &Lanes,
     outside: &Outside,
-    stop: Sender<Stop>,
+    (stop, begun): (Sender<Stop>, &AtomicBool),
 ) -> Result<(JoinHandle<()>, JoinHandle<()>)> {
     let at_nanos = sys::wall_nanos();
     let watches = &settings.watches;
@@ -153,6 +155,7 @@ fn start_sources(
         entrance,
     )?;
     let watching = watching(&source);
+    begun.store(true, Ordering::Release);
     let source = source.spawn(move |error| {
         let _ = stop.send(Stop::Failed(error));
     })?;
@@ -264,8 +267,9 @@ fn lane_spec(settings: &Settings, member: &Member, services: &Services) -> Resul
     })
 }
 
-/// The first signal stops in an orderly way, the second at once.
-fn listen_for_signals(stop: Sender<Stop>) -> Result<()> {
+/// The first signal stops in an orderly way, the second at once. Before any event is taken the first does so, too:
+/// a plugin that hangs in its `new`, or a dead file system, would keep the start from ending.
+fn listen_for_signals(stop: Sender<Stop>, begun: Arc<AtomicBool>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to listen for signals")?;
     if sys::is_sigchld_ignored() {
         // Plugins that run programs need their exit statuses; a handler, of whatever kind, ends the ignoring.
@@ -278,6 +282,10 @@ fn listen_for_signals(stop: Sender<Stop>) -> Result<()> {
                 // No exit handlers: plugins are at work on other threads.
                 signal_hook::low_level::exit(1);
             }
+            if !begun.load(Ordering::Acquire) {
+                info!("stopping after {} during the start", name_of(signal));
+                signal_hook::low_level::exit(0);
+            }
             let _ = stop.send(Stop::Signal(signal));
         }
     };
@@ -285,11 +293,14 @@ fn listen_for_signals(stop: Sender<Stop>) -> Result<()> {
     Ok(())
 }
 
+fn name_of(signal: i32) -> &'static str {
+    if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
+}
+
 fn say_why(why: Stop) -> Result<()> {
     match why {
         Stop::Signal(signal) => {
-            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-            info!("stopping after {name}");
+            info!("stopping after {}", name_of(signal));
             Ok(())
         }
         Stop::Plugin { name, reason } => {

@@ -67,12 +67,18 @@ impl Attempt {
         Path::new(OsStr::from_bytes(&self.path))
     }
 
-    /// Makes the path of an event without an attempt. Returns its watch and its directory's serial number.
-    pub(super) fn locate(&mut self, event: &FileEvent) -> (usize, u64) {
+    /// Makes the path of an event without an attempt. Returns its watch and its directory's serial number, or `None` if
+    /// its directory went so long ago that it is forgotten: then the path is but the name.
+    pub(super) fn locate(&mut self, event: &FileEvent) -> Option<(usize, u64)> {
         let tree = self.places.tree.read();
+        if !tree.is_known(event.node) {
+            self.path.clear();
+            self.path.extend_from_slice(event.name.as_bytes());
+            return None;
+        }
         self.root = tree.write_path(event.node, &mut self.path);
         self.path.extend_from_slice(event.name.as_bytes());
-        (usize::from(tree.watch(event.node).0), tree.serial(event.node))
+        Some((usize::from(tree.watch(event.node).0), tree.serial(event.node)))
     }
 
     /// Calls the plugin with the event as its file is now.
@@ -86,7 +92,7 @@ impl Attempt {
         if self.follow(lane, work) {
             return Tried::Moot;
         }
-        let (watch, directory) = self.locate(&work.event);
+        let Some((watch, directory)) = self.locate(&work.event) else { return Tried::Gone };
         let is_supposed = work.event.certainty == Certainty::Supposed;
         let looked = sys::stat(self.path());
         let stat = looked.as_ref().ok().and_then(Option::as_ref);
@@ -130,14 +136,22 @@ impl Attempt {
         Tried::Answered(reply)
     }
 
+    /// Was the file of an event that waits renamed before another event came for its name?
+    pub(super) fn has_left(&self, waiting: &FileEvent, other: &FileEvent) -> bool {
+        waiting.is_landing() && self.places.renames.has_left(waiting, other.sequence)
+    }
+
     /// Brings the event to where its file was renamed to. Returns whether the plugin hears of that by itself.
-    fn follow(&mut self, lane: &Lane, work: &mut Work) -> bool {
+    pub(super) fn follow(&mut self, lane: &Lane, work: &mut Work) -> bool {
         let before = (work.event.node, Arc::clone(&work.event.name));
         // Events of other kinds are about what happened at their path, wherever the file is now.
         if !work.event.is_landing() || !self.places.renames.follow(&mut work.event) {
             return false;
         }
         let tree = self.places.tree.read();
+        if !tree.is_known(before.0) || !tree.is_known(work.event.node) {
+            return false;
+        }
         let from = tree.relative(before.0, &before.1);
         let to = tree.relative(work.event.node, &work.event.name);
         let watch = tree.watch(work.event.node);

@@ -109,6 +109,10 @@ impl Numbering for Ledger {
     fn renamed(&self, number: u64, from: (u64, &OsStr), to: (u64, &OsStr)) {
         self.directory_renamed(number, from, to);
     }
+
+    fn exchanged(&self, one: (u64, (u64, &OsStr)), other: (u64, (u64, &OsStr))) {
+        self.directories_are(&[one, other]);
+    }
 }
 
 impl Finder for Inlet {
@@ -119,7 +123,13 @@ impl Finder for Inlet {
     }
 
     fn found(&mut self, found: &Found<'_>) -> bool {
-        let relative = self.tree.read().relative(found.node, found.name);
+        let relative = {
+            let tree = self.tree.read();
+            if !tree.is_known(found.node) {
+                return false;
+            }
+            tree.relative(found.node, found.name)
+        };
         if !self.watches[usize::from(found.watch.0)].0.accepts(&relative, Entry::File) {
             return false;
         }

@@ -124,7 +124,12 @@ impl Pause {
 }
 
 impl State {
+    /// Pauses, or goes on pausing because the probe has failed. What was begun before the pause and fails in it says
+    /// nothing new.
     fn longer(&mut self, now: Instant, policy: &RetryPolicy) -> Change {
+        if self.paused.as_ref().is_some_and(|paused| !paused.probing) {
+            return Change::None;
+        }
         let tries = self.paused.as_ref().map_or(0, |paused| paused.tries) + 1;
         let pause = policy.pause(tries, None, 1.0);
         self.paused = Some(Paused { until: now + pause, tries, probing: false });
@@ -163,6 +168,15 @@ mod tests {
         assert_eq!(pause.leave(|| due), Leave::Probe);
         assert_eq!(pause.worked(), Change::GoesOn);
         assert_eq!(pause.leave(|| due), Leave::Go);
+    }
+
+    #[test]
+    fn a_burst_of_failures_is_one_pause_and_not_a_longer_one_each_time() {
+        let (pause, policy, now) = (Pause::default(), policy(), Instant::now());
+        let changes: Vec<_> = (0..1000).map(|file| pause.failed(file, now, &policy)).collect();
+        assert_eq!(changes.iter().filter(|change| **change != Change::None).count(), 1);
+        assert_eq!(pause.broken(now, &policy), Change::None);
+        assert_eq!(pause.leave(|| now), Leave::Wait(now + Duration::from_secs(1)));
     }
 
     #[test]

@@ -118,8 +118,8 @@ pub(super) struct Waiting {
 pub(super) enum Arrival {
     /// Nothing waits for that file: go on.
     Free(FileEvent),
-    /// A newer version: go on with it; so many older events are settled by that.
-    Replaces(FileEvent, usize),
+    /// A newer version: go on with it, which settles the older one. This is to stay behind it.
+    Replaces(FileEvent, VecDeque<FileEvent>),
     /// It waits behind an older one.
     Behind,
 }
@@ -129,21 +129,70 @@ impl Waiting {
         self.entries.is_empty()
     }
 
-    /// Puts an event off until `due`, and with it what is to stay behind it.
-    pub(super) fn until(&mut self, work: Work, due: Instant, behind: VecDeque<FileEvent>) {
-        self.serial += 1;
-        let key = key(&work.event);
-        self.due.insert((due, self.serial), key.clone());
-        self.entries.insert(key, Entry { work, due: Some(due), serial: self.serial, behind });
+    /// Puts an event off until `due`, and with it what is to stay behind it. Returns how many events are settled by
+    /// that: none, or one of two that are versions of the same file.
+    #[must_use]
+    pub(super) fn until(&mut self, work: Work, due: Instant, behind: VecDeque<FileEvent>) -> usize {
+        self.put(work, Some(due), behind)
     }
 
-    /// Puts an event off until a fence. Returns the number to call back [`Waiting::passed`] with.
-    pub(super) fn until_fence(&mut self, work: Work, behind: VecDeque<FileEvent>) -> u64 {
-        self.serial += 1;
+    /// Puts an event off until a fence. Returns the number to call back [`Waiting::passed`] with, and how many events
+    /// are settled as [`Waiting::until`] does.
+    #[must_use]
+    pub(super) fn until_fence(&mut self, work: Work, behind: VecDeque<FileEvent>) -> (u64, usize) {
+        let settled = self.put(work, None, behind);
+        (self.serial, settled)
+    }
+
+    fn put(&mut self, mut work: Work, mut due: Option<Instant>, mut behind: VecDeque<FileEvent>) -> usize {
         let key = key(&work.event);
-        self.fenced.insert(self.serial, key.clone());
-        self.entries.insert(key, Entry { work, due: None, serial: self.serial, behind });
-        self.serial
+        let mut settled = 0;
+        // Another event waits there already: the file came twice in a burst that is undone, or was renamed to there.
+        if let Some(mut other) = self.take(&key) {
+            if !(other.work.event.is_landing() && work.event.is_landing() && other.behind.is_empty()) {
+                other.behind.push_back(work.event);
+                other.behind.append(&mut behind);
+                (work, due, behind) = (other.work, other.due, other.behind);
+            } else {
+                settled = 1;
+                if other.work.event.sequence > work.event.sequence {
+                    (work, due) = (other.work, other.due);
+                }
+            }
+        }
+        self.serial += 1;
+        match due {
+            Some(due) => drop(self.due.insert((due, self.serial), key.clone())),
+            None => drop(self.fenced.insert(self.serial, key.clone())),
+        }
+        self.entries.insert(key, Entry { work, due, serial: self.serial, behind });
+        settled
+    }
+
+    /// Takes what waits for a file out, wherever it is noted.
+    fn take(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        match entry.due {
+            Some(due) => drop(self.due.remove(&(due, entry.serial))),
+            None => drop(self.fenced.remove(&entry.serial)),
+        }
+        Some(entry)
+    }
+
+    /// What waits for the file of that name.
+    pub(super) fn at(&self, event: &FileEvent) -> Option<&FileEvent> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        self.entries.get(&key(event)).map(|entry| &entry.work.event)
+    }
+
+    /// Takes what waits for the file of that name, with what stays behind it and when it was due.
+    pub(super) fn take_at(
+        &mut self,
+        event: &FileEvent,
+    ) -> Option<(Work, Option<Instant>, VecDeque<FileEvent>)> {
+        self.take(&key(event)).map(|entry| (entry.work, entry.due, entry.behind))
     }
 
     /// When the next one is due.
@@ -174,17 +223,18 @@ impl Waiting {
         }
         let key = key(&event);
         let Some(entry) = self.entries.get_mut(&key) else { return Arrival::Free(event) };
-        if !(event.is_landing() && entry.work.event.is_landing() && entry.behind.is_empty()) {
+        // What is only supposed, and not tried yet, may never be an event: it holds up no other.
+        let is_supposed = entry.work.event.certainty == Certainty::Supposed && entry.work.failed == 0;
+        if is_supposed && !event.is_landing() {
+            return Arrival::Free(event);
+        }
+        let is_newer = event.is_landing() && entry.work.event.is_landing();
+        if !(is_newer && (is_supposed || entry.behind.is_empty())) {
             entry.behind.push_back(event);
             return Arrival::Behind;
         }
-        let serial = entry.serial;
-        match entry.due {
-            Some(due) => drop(self.due.remove(&(due, serial))),
-            None => drop(self.fenced.remove(&serial)),
-        }
-        self.entries.remove(&key);
-        Arrival::Replaces(event, 1)
+        let behind = self.take(&key).map_or_else(VecDeque::new, |entry| entry.behind);
+        Arrival::Replaces(event, behind)
     }
 
     /// Everything, in no order: the lane stops, and it is counted.
@@ -229,7 +279,7 @@ mod tests {
     fn event(name: &str, kind: Kind) -> FileEvent {
         FileEvent {
             sequence: Sequence(1),
-            node: NodeId(0),
+            node: NodeId(0, 0),
             name: OsStr::new(name).into(),
             kind,
             certainty: Certainty::Told,
@@ -263,12 +313,12 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(5);
         let mut waiting = Waiting::default();
-        waiting.until(Work::new(event("a", Kind::Landed)), later, VecDeque::new());
+        assert_eq!(waiting.until(Work::new(event("a", Kind::Landed)), later, VecDeque::new()), 0);
         assert!(matches!(waiting.arrives(event("b", Kind::Landed)), Arrival::Free(_)));
-        assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Replaces(_, 1)));
+        assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Replaces(..)));
         assert!(waiting.is_empty() && waiting.next_due().is_none());
 
-        waiting.until(Work::new(event("a", Kind::Landed)), later, VecDeque::new());
+        assert_eq!(waiting.until(Work::new(event("a", Kind::Landed)), later, VecDeque::new()), 0);
         assert!(matches!(waiting.arrives(event("a", Kind::Delete)), Arrival::Behind));
         assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Behind));
         assert!(waiting.take_due(now).is_none());
@@ -277,11 +327,51 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_supposed_holds_up_nothing_and_gives_way_to_what_is_told() {
+        let later = Instant::now() + Duration::from_secs(5);
+        let mut waiting = Waiting::default();
+        let supposed = FileEvent { certainty: Certainty::Supposed, ..event("a", Kind::Landed) };
+        assert_eq!(waiting.until(Work::new(supposed), later, VecDeque::new()), 0);
+        assert!(matches!(waiting.arrives(event("a", Kind::Modify)), Arrival::Free(_)));
+        let failed = Work { failed: 1, ..Work::new(event("a", Kind::Modify)) };
+        assert_eq!(waiting.until(failed, later, VecDeque::new()), 0);
+        let Arrival::Replaces(told, behind) = waiting.arrives(event("a", Kind::Landed)) else {
+            panic!("the close is the event");
+        };
+        assert_eq!((told.certainty, behind.len(), waiting.is_empty()), (Certainty::Told, 1, true));
+    }
+
+    #[test]
+    fn two_versions_of_a_file_are_one_and_nothing_else_is_dropped() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        let mut waiting = Waiting::default();
+        let mut newer = Work::new(event("a", Kind::Landed));
+        (newer.event.sequence, newer.failed) = (Sequence(2), 7);
+        assert_eq!(waiting.until(newer, later, VecDeque::new()), 0);
+        let older = Work::new(event("a", Kind::Landed));
+        assert_eq!(waiting.until(older, now, VecDeque::new()), 1, "the older one is settled");
+        assert!(waiting.take_due(now).is_none());
+        let (work, _) = waiting.take_due(later).unwrap();
+        assert!(work.failed == 7 && waiting.is_empty() && waiting.next_due().is_none());
+
+        assert_eq!(waiting.until(Work::new(event("a", Kind::Modify)), now, VecDeque::new()), 0);
+        assert_eq!(
+            waiting.until(Work::new(event("a", Kind::Delete)), now, [event("a", Kind::Create)].into()),
+            0
+        );
+        let (work, behind) = waiting.take_due(now).unwrap();
+        let kinds: Vec<Kind> = behind.iter().map(|event| event.kind).collect();
+        assert_eq!((work.event.kind, kinds), (Kind::Modify, vec![Kind::Delete, Kind::Create]));
+        assert!(waiting.is_empty() && waiting.next_due().is_none());
+    }
+
+    #[test]
     fn a_fence_brings_back_its_own_event_unless_a_newer_one_came() {
         let mut waiting = Waiting::default();
-        let one = waiting.until_fence(Work::new(event("a", Kind::Landed)), VecDeque::new());
-        let two = waiting.until_fence(Work::new(event("b", Kind::Landed)), VecDeque::new());
-        assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Replaces(_, 1)));
+        let (one, _) = waiting.until_fence(Work::new(event("a", Kind::Landed)), VecDeque::new());
+        let (two, _) = waiting.until_fence(Work::new(event("b", Kind::Landed)), VecDeque::new());
+        assert!(matches!(waiting.arrives(event("a", Kind::Landed)), Arrival::Replaces(..)));
         assert!(waiting.passed(one).is_none());
         assert!(waiting.passed(two).is_some());
         assert!(waiting.passed(two).is_none());

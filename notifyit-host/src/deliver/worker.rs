@@ -40,6 +40,8 @@ pub(super) struct Worker {
     burst: Vec<Work>,
     /// Since the last flush, something was called.
     unflushed: bool,
+    /// What is tried now finds out whether a pause is over.
+    is_probe: bool,
 }
 
 /// Does the worker go on?
@@ -62,6 +64,7 @@ impl Worker {
             waiting: Waiting::default(),
             burst: Vec::new(),
             unflushed: false,
+            is_probe: false,
         }
     }
 
@@ -98,13 +101,12 @@ impl Worker {
         if let Leave::Wait(until) = leave {
             return self.hold(until, closing);
         }
+        self.is_probe = leave == Leave::Probe;
         if let Some((work, behind)) = self.next() {
             self.handle(work, behind);
             return Flow::GoOn;
         }
-        if leave == Leave::Probe {
-            self.lane.pause.not_tried();
-        }
+        self.give_probe_back();
         if self.local.is_empty() { self.idle(closing) } else { Flow::GoOn }
     }
 
@@ -142,7 +144,10 @@ impl Worker {
 
     /// The next event to try, with what is to stay behind it.
     fn next(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
-        if !self.waiting.is_empty()
+        // Of files that have failed any may be at fault itself: a probe is better made with one that has not.
+        let fresh_first = self.is_probe && !self.local.is_empty();
+        if !fresh_first
+            && !self.waiting.is_empty()
             && let Some(due) = self.waiting.take_due(Instant::now())
         {
             return Some(due);
@@ -158,14 +163,32 @@ impl Worker {
             self.lane.settled(1);
             return None;
         }
+        if let Some(waiting) = self.waiting.at(&event)
+            && self.attempt.has_left(waiting, &event)
+        {
+            self.make_way(event);
+            return None;
+        }
         match self.waiting.arrives(event) {
             Arrival::Free(event) => Some((Work::new(event), VecDeque::new())),
-            Arrival::Replaces(event, older) => {
-                self.lane.settled(older);
-                Some((Work::new(event), VecDeque::new()))
+            Arrival::Replaces(event, behind) => {
+                self.lane.settled(1);
+                Some((Work::new(event), behind))
             }
             Arrival::Behind => None,
         }
+    }
+
+    /// What waits under the name of an event that has arrived was renamed before that: it goes on under its own name.
+    fn make_way(&mut self, event: FileEvent) {
+        let taken = self.waiting.take_at(&event);
+        self.local.push_front(Message::Event(event));
+        let Some((mut work, due, behind)) = taken else { return };
+        if self.attempt.follow(&self.lane, &mut work) {
+            self.lane.settled(1);
+            return self.bring_forward(behind);
+        }
+        self.put_off(work, due.unwrap_or_else(Instant::now), behind);
     }
 
     /// Does the kernel say next, for sure, what this event only supposes? So it is with most files: created, closed.
@@ -184,7 +207,7 @@ impl Worker {
         if !work.is_missing || work.fences >= FENCES {
             return Some((work, behind));
         }
-        self.waiting.until(work, Instant::now() + LOOK_AGAIN, behind);
+        self.put_off(work, Instant::now() + LOOK_AGAIN, behind);
         None
     }
 
@@ -193,16 +216,19 @@ impl Worker {
         self.make_sure_of_instance();
         let Some(instance) = self.instance.as_mut() else {
             let again = Instant::now() + self.lane.policy.first;
-            return self.waiting.until(work, again, behind);
+            return self.put_off(work, again, behind);
         };
         let tried = self.attempt.make(&self.lane, self.index, &mut work, instance);
+        if !matches!(tried, Tried::Answered(_)) {
+            self.give_probe_back();
+        }
         let reply = match tried {
             Tried::Answered(reply) => reply,
             Tried::Missing | Tried::Free => {
                 work.is_missing = matches!(tried, Tried::Missing);
                 return self.fence(work, behind);
             }
-            Tried::Busy(pause) => return self.waiting.until(work, Instant::now() + pause, behind),
+            Tried::Busy(pause) => return self.put_off(work, Instant::now() + pause, behind),
             Tried::Gone => return self.end(&work, &Outcome::Gone, behind),
             Tried::Moot => {
                 self.lane.settled(1);
@@ -227,6 +253,7 @@ impl Worker {
             Reply::Retry { message, after, blame: Blame::File } => self.failed(work, behind, &message, after),
             Reply::Panicked { message } => {
                 self.panicked(&message);
+                self.redo_burst();
                 self.failed(work, behind, &format!("panicked: {message}"), None);
             }
         }
@@ -234,7 +261,8 @@ impl Worker {
 
     /// Asks the source whether everything up to now, a rename of this file perhaps, has been read.
     fn fence(&mut self, work: Work, behind: VecDeque<FileEvent>) {
-        let serial = self.waiting.until_fence(work, behind);
+        let (serial, settled) = self.waiting.until_fence(work, behind);
+        self.lane.settled(settled);
         let (lane, index) = (Arc::clone(&self.lane), self.index);
         self.outside.source.fence(move || lane.desks[index].fence_passed(serial));
     }
@@ -243,6 +271,26 @@ impl Worker {
     fn finish(&self, work: &Work) {
         if let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) {
             self.outside.ledger.finish(self.lane.id, version);
+        }
+    }
+
+    /// It is not finished, after all.
+    fn unfinish(&self, work: &Work) {
+        if let Some(version) = &work.version {
+            self.outside.ledger.undo(self.lane.id, version);
+        }
+    }
+
+    /// Puts an event off until `due`.
+    fn put_off(&mut self, work: Work, due: Instant, behind: VecDeque<FileEvent>) {
+        let settled = self.waiting.until(work, due, behind);
+        self.lane.settled(settled);
+    }
+
+    /// There was nothing to try: whoever has something may.
+    fn give_probe_back(&mut self) {
+        if std::mem::take(&mut self.is_probe) {
+            self.lane.pause.not_tried();
         }
     }
 
@@ -287,7 +335,7 @@ impl Worker {
         }
         if was_pausing {
             // The plugin is at fault, not the file: this attempt does not count.
-            return self.waiting.until(work, now, behind);
+            return self.put_off(work, now, behind);
         }
         work.failed += 1;
         let since = *work.since.get_or_insert(now);
@@ -297,7 +345,7 @@ impl Worker {
         }
         let pause = lane.policy.pause(work.failed, after, jitter());
         lane.say_failure(self.attempt.path(), work.failed, message, pause);
-        self.waiting.until(work, now + pause, behind);
+        self.put_off(work, now + pause, behind);
     }
 
     /// The plugin says that no file would work.
@@ -306,7 +354,7 @@ impl Worker {
         if let Change::Pauses(pause) = self.lane.pause.broken(now, &self.lane.policy) {
             self.lane.say_unavailable(message, pause);
         }
-        self.waiting.until(work, now, behind);
+        self.put_off(work, now, behind);
     }
 
     /// The instance has panicked; it holds nothing any more.
@@ -336,9 +384,8 @@ impl Worker {
         if !std::mem::take(&mut self.unflushed) {
             return;
         }
-        let Some(instance) = self.instance.as_mut() else {
-            return self.undo_burst("panicked before it had flushed");
-        };
+        // Without an instance there is nothing to flush: what it had done went with it.
+        let Some(instance) = self.instance.as_mut() else { return };
         match instance.flush() {
             Reply::Done => {
                 self.outside.settle.delivered(self.burst.len() as u64);
@@ -362,11 +409,18 @@ impl Worker {
         }
     }
 
+    /// What an instance that is no more had not flushed is handled anew, by no fault of its own.
+    fn redo_burst(&mut self) {
+        let now = Instant::now();
+        for work in std::mem::take(&mut self.burst) {
+            self.unfinish(&work);
+            self.put_off(work, now, VecDeque::new());
+        }
+    }
+
     fn undo_burst(&mut self, message: &str) {
         for work in std::mem::take(&mut self.burst) {
-            if let Some(version) = &work.version {
-                self.outside.ledger.undo(self.lane.id, version);
-            }
+            self.unfinish(&work);
             self.attempt.locate(&work.event);
             self.failed(work, VecDeque::new(), message, None);
         }

@@ -158,6 +158,13 @@ impl Ledger {
         }
     }
 
+    /// These directories are at these places now, whatever was there.
+    pub fn directories_are(&self, places: &[(u64, Place<'_>)]) {
+        if let Ledger::Store(store) = self {
+            store.directories_are(places);
+        }
+    }
+
     /// Has this instance looked at this watch before, with the same subscription? If not, `now` is
     /// written down before anything else happens, so that an interrupted first look is taken again with the same time.
     ///

@@ -179,6 +179,14 @@ impl Store {
         });
     }
 
+    pub(super) fn directories_are(&self, places: &[(u64, Place<'_>)]) {
+        self.inner.change(|batch| {
+            for (number, place) in places {
+                batch.directories.insert(directory_key(*place), Some(*number));
+            }
+        });
+    }
+
     pub(super) fn first_look(
         &self,
         lane: &str,

@@ -26,7 +26,7 @@ use super::inotify::{MovedAway, Source};
 use super::rescan::{Arrival, Order};
 use super::roots::no_watch_left;
 use super::walk;
-use crate::event::NodeId;
+use crate::event::{NodeId, WatchId};
 
 /// File times may be older than the clock by a tick, and the clock may be set.
 const CLOCK_SLACK: u64 = 2_000_000_000;
@@ -113,6 +113,12 @@ impl<S: Sink> Source<S> {
             let tree = self.tree.read();
             (tree.watch(parent), tree.relative(parent, name))
         };
+        match self.look(known) {
+            // There and back, or the other half of an exchange.
+            Look::Same => return,
+            Look::Other if self.exchanged(known, parent, name) => return,
+            Look::Other | Look::Missing => {}
+        }
         let root = &self.roots[usize::from(watch.0)].root;
         if !root.recursive || root.patterns.excludes_dir(&relative) {
             return self.drop_subtree(known);
@@ -138,6 +144,28 @@ impl<S: Sink> Source<S> {
                 self.adopt(parent, name, Arrival::Doubted);
             }
         }
+    }
+
+    /// Has a directory changed places with another one (`RENAME_EXCHANGE`)? The kernel tells that as two renames.
+    fn exchanged(&mut self, known: NodeId, parent: NodeId, name: &OsStr) -> bool {
+        let other = {
+            let tree = self.tree.read();
+            let other = tree.child(parent, name);
+            other.filter(|other| !tree.is_within(known, *other) && !tree.is_within(*other, known))
+        };
+        let Some(other) = other else { return false };
+        self.tree.write().exchange(known, other);
+        if self.look(known) != Look::Same || self.look(other) != Look::Same {
+            self.tree.write().exchange(known, other);
+            return false;
+        }
+        let watches = [known, other].map(|node| self.tree.read().watch(node));
+        let needs_path = |watch: &WatchId| self.roots[usize::from(watch.0)].root.patterns.needs_path();
+        if watches[0] != watches[1] || watches.iter().any(needs_path) {
+            self.adopt_again(known);
+            self.adopt_again(other);
+        }
+        true
     }
 
     /// The second half of a rename has not come: it went out of the tree.

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::doubt::Doubt;
 use super::fence::{Fences, Request, SourceHandle, queued_bytes};
 use super::gather::Gather;
-use super::renames::Renames;
+use super::renames::{Place, Renames};
 use super::rescan::{Arrival, Order, RescanHandle};
 use super::roots::{self, Rooted, State};
 use super::shared::SharedTree;
@@ -191,6 +191,9 @@ impl<S: Sink> Source<S> {
     /// Frees what was kept for events under way, once there are none.
     fn tidy(&mut self) {
         if !self.sink.is_idle() || !self.rescans.is_idle() {
+            if self.tree.read().has_too_many_buried() {
+                self.tree.write().forget_oldest();
+            }
             return;
         }
         self.renames.clear();
@@ -344,9 +347,19 @@ impl<S: Sink> Source<S> {
         };
         self.sink.renamed((from, &moved.name), (to, name));
         if !self.sink.is_idle() || !self.rescans.is_idle() {
-            let place = (node, Arc::from(name));
-            self.renames.note(Sequence(self.sequence), (moved.node, Arc::clone(&moved.name)), place);
+            self.note_rename(moved, (node, Arc::from(name)));
         }
+    }
+
+    fn note_rename(&self, moved: &MovedAway, to: Place) {
+        let at = Sequence(self.sequence);
+        let from = (moved.node, Arc::clone(&moved.name));
+        // The kernel tells an exchange (`RENAME_EXCHANGE`) as a rename there and one back.
+        let first = self.renames.there(at, &from, &to).filter(|_| {
+            let path = self.tree.read().path(moved.node).join(&*moved.name);
+            matches!(sys::stat(&path), Ok(Some(_)))
+        });
+        self.renames.note(first.unwrap_or(at), from, to);
     }
 
     fn overflowed(&mut self) {

@@ -14,7 +14,8 @@ use crate::event::{FileEvent, NodeId, Sequence};
 /// finds its file missing.
 const MOST: usize = 65_536;
 
-type Place = (NodeId, Arc<OsStr>);
+/// A file's directory and its name in it.
+pub(super) type Place = (NodeId, Arc<OsStr>);
 
 /// The renames. One lock, held for a look-up.
 #[derive(Debug, Default)]
@@ -59,6 +60,22 @@ impl Renames {
         moved
     }
 
+    /// If the rename from `from` to `to`, told at `at`, follows at once upon one from there to here: when that was.
+    pub(super) fn there(&self, at: Sequence, from: &Place, to: &Place) -> Option<Sequence> {
+        let notes = self.lock();
+        let (first, place) = notes.from.get(to)?.back()?;
+        (place == from && first.0 + 2 == at.0).then_some(*first)
+    }
+
+    /// Was an event's file renamed before that point in time?
+    pub fn has_left(&self, event: &FileEvent, before: Sequence) -> bool {
+        self.latest.load(Ordering::Acquire) > event.sequence.0
+            && self
+                .lock()
+                .next(&(event.node, Arc::clone(&event.name)), event.sequence)
+                .is_some_and(|(at, _)| *at < before)
+    }
+
     /// Forgets everything: no event is under way.
     pub fn clear(&self) {
         if self.latest.swap(0, Ordering::AcqRel) != 0 {
@@ -95,13 +112,13 @@ mod tests {
     use notifyit_plugin_api::{Kind, Origin};
 
     fn place(name: &str) -> Place {
-        (NodeId(0), OsStr::new(name).into())
+        (NodeId(0, 0), OsStr::new(name).into())
     }
 
     fn event(sequence: u64, name: &str) -> FileEvent {
         FileEvent {
             sequence: Sequence(sequence),
-            node: NodeId(0),
+            node: NodeId(0, 0),
             name: OsStr::new(name).into(),
             kind: Kind::CloseWrite,
             certainty: Certainty::Told,
@@ -138,6 +155,19 @@ mod tests {
         renames.note(Sequence(12), place("t"), place("b"));
         assert_eq!(followed(&renames, 1, "a"), "b");
         assert_eq!(followed(&renames, 2, "b"), "a");
+    }
+
+    #[test]
+    fn an_exchange_is_two_renames_at_one_time() {
+        let renames = Renames::default();
+        renames.note(Sequence(10), place("a"), place("b"));
+        assert_eq!(renames.there(Sequence(12), &place("b"), &place("a")), Some(Sequence(10)));
+        assert_eq!(renames.there(Sequence(13), &place("b"), &place("a")), None, "something was in between");
+        assert_eq!(renames.there(Sequence(12), &place("c"), &place("a")), None);
+        renames.note(Sequence(10), place("b"), place("a"));
+        assert_eq!(followed(&renames, 1, "a"), "b");
+        assert_eq!(followed(&renames, 2, "b"), "a");
+        assert_eq!(followed(&renames, 11, "a"), "a");
     }
 
     #[test]

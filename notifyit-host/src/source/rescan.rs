@@ -246,7 +246,10 @@ impl<F: Finder> Rescan<F> {
         let begin = Instant::now();
         let nodes = match order {
             Order::NewDirectories { nodes, .. } => nodes.clone(),
-            Order::Root(root) => std::iter::once(*root).chain(self.tree.read().below(*root)).collect(),
+            Order::Root(root) if self.tree.read().is_alive(*root) => {
+                std::iter::once(*root).chain(self.tree.read().below(*root)).collect()
+            }
+            Order::Root(_) => Vec::new(),
             Order::Start | Order::Overflow | Order::Behind(_) | Order::Prune => self.tree.read().all(),
         };
         let mut tally = Tally::default();

@@ -33,4 +33,7 @@ pub trait Numbering: Send + Sync + std::fmt::Debug {
 
     /// A directory has another parent or name now, and keeps its number.
     fn renamed(&self, number: u64, from: (u64, &OsStr), to: (u64, &OsStr));
+
+    /// Two directories have taken each other's place: each with its number, and where it is now.
+    fn exchanged(&self, one: (u64, (u64, &OsStr)), other: (u64, (u64, &OsStr)));
 }

@@ -1,9 +1,10 @@
 //! The watched directories: which node is where, and which watch descriptor stands for which nodes.
 //!
 //! The source alone changes it; lanes read it to make paths. A directory that is removed is *buried*: it keeps its
-//! place, so that events that name it can still tell their path, until [`Tree::sweep`] finds that no event is left.
+//! place, so that events that name it can still tell their path, until [`Tree::sweep`] finds that no event is left, or
+//! until too many have been buried since: where an event waits for hours, directories go on coming and going.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -15,9 +16,14 @@ use super::shared::Numbering;
 
 use crate::event::{NodeId, WatchId};
 
+/// So many buried directories are kept while events are under way. What waits in one of the others is gone.
+const KEPT: usize = 16_384;
+
 /// One watched directory.
 #[derive(Debug)]
 struct Node {
+    /// How often its place has been used before.
+    generation: u32,
     /// `None` for a root.
     parent: Option<NodeId>,
     /// The name in the parent; of a root the absolute path.
@@ -40,6 +46,7 @@ struct Node {
 impl Node {
     fn new(parent: Option<NodeId>, name: &OsStr, watch: WatchId) -> Node {
         Node {
+            generation: 0,
             parent,
             name: name.into(),
             watch,
@@ -70,7 +77,7 @@ pub struct Spot {
 pub struct Tree {
     nodes: Vec<Option<Node>>,
     free: Vec<NodeId>,
-    buried: Vec<NodeId>,
+    buried: VecDeque<NodeId>,
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
     numbering: Option<Arc<dyn Numbering>>,
@@ -139,20 +146,29 @@ impl Tree {
 
     fn insert(&mut self, node: Node) -> NodeId {
         if let Some(id) = self.free.pop() {
-            self.nodes[id.0 as usize] = Some(node);
+            self.nodes[id.0 as usize] = Some(Node { generation: id.1, ..node });
             return id;
         }
-        let id = NodeId(u32::try_from(self.nodes.len()).expect("the kernel has fewer than 2^31 watches"));
+        let id = NodeId(u32::try_from(self.nodes.len()).expect("the kernel has fewer than 2^31 watches"), 0);
         self.nodes.push(Some(node));
         id
     }
 
     fn node(&self, id: NodeId) -> &Node {
-        self.nodes[id.0 as usize].as_ref().expect("a node is freed only when no event names it")
+        self.known(id).expect("who may name a directory that is forgotten asks whether it is known")
     }
 
     fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        self.nodes[id.0 as usize].as_mut().expect("a node is freed only when no event names it")
+        self.nodes[id.0 as usize].as_mut().expect("only directories that are known change")
+    }
+
+    fn known(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0 as usize)?.as_ref().filter(|node| node.generation == id.1)
+    }
+
+    /// Is there anything to be told of it still? To be asked for what may have been buried long ago.
+    pub fn is_known(&self, id: NodeId) -> bool {
+        self.known(id).is_some()
     }
 
     /// The watch that the directory belongs to.
@@ -167,9 +183,9 @@ impl Tree {
 
     /// Every directory that is watched.
     pub fn all(&self) -> Vec<NodeId> {
-        let numbered = (0_u32..).map(NodeId).zip(&self.nodes);
-        let watched = numbered.filter(|(_, node)| node.as_ref().is_some_and(|n| !n.buried && n.wd.is_some()));
-        watched.map(|(id, _)| id).collect()
+        let numbered = (0_u32..).zip(&self.nodes).filter_map(|(place, node)| Some((place, node.as_ref()?)));
+        let watched = numbered.filter(|(_, node)| !node.buried && node.wd.is_some());
+        watched.map(|(place, node)| NodeId(place, node.generation)).collect()
     }
 
     /// Is it a root?
@@ -179,7 +195,7 @@ impl Tree {
 
     /// Is it still part of the tree?
     pub fn is_alive(&self, id: NodeId) -> bool {
-        !self.node(id).buried
+        self.known(id).is_some_and(|node| !node.buried)
     }
 
     /// The directory of that name.
@@ -285,6 +301,24 @@ impl Tree {
             numbering.renamed(self.serial(id), (from, &old_name), (to, name));
         }
         self.unlink(id);
+        self.move_to(id, parent, name);
+        dropped
+    }
+
+    /// Two directories, neither within the other and no roots, take each other's place.
+    pub fn exchange(&mut self, one: NodeId, other: NodeId) {
+        let (Some(place), Some(others)) = (self.place(one), self.place(other)) else { return };
+        if let Some(numbering) = &self.numbering {
+            let (from, to) = (self.serial(place.0), self.serial(others.0));
+            numbering.exchanged((self.serial(one), (to, &others.1)), (self.serial(other), (from, &place.1)));
+        }
+        self.unlink(one);
+        self.unlink(other);
+        self.move_to(one, others.0, &others.1);
+        self.move_to(other, place.0, &place.1);
+    }
+
+    fn move_to(&mut self, id: NodeId, parent: NodeId, name: &OsStr) {
         self.link(id, parent, name);
         let watch = self.watch(parent);
         if self.watch(id) != watch {
@@ -292,7 +326,6 @@ impl Tree {
                 self.node_mut(below).watch = watch;
             }
         }
-        dropped
     }
 
     /// Takes a directory and all beneath it out of the tree. Returns the watch descriptors that the kernel may drop.
@@ -303,7 +336,7 @@ impl Tree {
             dropped.extend(self.clear_wd(id));
             self.unlink(id);
             if !std::mem::replace(&mut self.node_mut(id).buried, true) {
-                self.buried.push(id);
+                self.buried.push_back(id);
             }
         }
         dropped
@@ -328,10 +361,25 @@ impl Tree {
 
     /// Frees the places of buried directories. To be called when no event names them any more.
     pub fn sweep(&mut self) {
-        for id in self.buried.drain(..) {
+        self.forget_buried(0);
+    }
+
+    /// Frees the places of those that were buried long ago, though events may name them.
+    pub fn forget_oldest(&mut self) {
+        self.forget_buried(KEPT);
+    }
+
+    fn forget_buried(&mut self, kept: usize) {
+        let too_many = self.buried.len().saturating_sub(kept);
+        for id in self.buried.drain(..too_many) {
             self.nodes[id.0 as usize] = None;
-            self.free.push(id);
+            self.free.push(NodeId(id.0, id.1.wrapping_add(1)));
         }
+    }
+
+    /// Are there more buried directories than are kept?
+    pub fn has_too_many_buried(&self) -> bool {
+        self.buried.len() > KEPT
     }
 
     /// Is there anything to sweep?
@@ -352,7 +400,7 @@ impl Tree {
     /// Writes the absolute path of a directory to `path`, with a `/` at its end, and returns how many bytes of it
     /// are the root's (with its `/`).
     pub fn write_path(&self, id: NodeId, path: &mut Vec<u8>) -> usize {
-        let mut chain = [NodeId(0); 64];
+        let mut chain = [id; 64];
         let mut depth = 0;
         let mut here = id;
         while let (Some(parent), true) = (self.node(here).parent, depth < chain.len()) {
@@ -484,7 +532,38 @@ mod tests {
         assert_ne!(again, a);
         tree.sweep();
         assert_eq!(tree.len(), 2);
-        assert!(tree.add_child(root, OsStr::new("x")) == a || tree.add_child(root, OsStr::new("y")) == a);
+        let places = [tree.add_child(root, OsStr::new("x")).0, tree.add_child(root, OsStr::new("y")).0];
+        assert!(places.contains(&a.0) && !tree.is_known(a) && !tree.is_alive(a));
+    }
+
+    #[test]
+    fn of_the_buried_only_the_latest_are_kept_for_ever() {
+        let (mut tree, root) = tree();
+        let first = tree.add_child(root, OsStr::new("first"));
+        tree.bury(first);
+        for n in 0..3 * KEPT {
+            let id = tree.add_child(root, OsStr::new(&n.to_string()));
+            tree.bury(id);
+            assert!(tree.is_known(id));
+            if tree.has_too_many_buried() {
+                tree.forget_oldest();
+            }
+        }
+        assert!(!tree.is_known(first));
+        assert_eq!((tree.len(), tree.nodes.len()), (1, KEPT + 2));
+    }
+
+    #[test]
+    fn two_directories_take_each_others_place_with_all_that_is_in_them() {
+        let (mut tree, root) = tree();
+        let other_root = tree.add_root(WatchId(1), "in", Path::new("/mnt"));
+        let (a, b) = (tree.add_child(root, OsStr::new("a")), tree.add_child(other_root, OsStr::new("b")));
+        let (in_a, in_b) = (tree.add_child(a, OsStr::new("x")), tree.add_child(b, OsStr::new("y")));
+        tree.exchange(a, b);
+        assert_eq!((tree.path(in_a), tree.watch(in_a)), (PathBuf::from("/mnt/b/x"), WatchId(1)));
+        assert_eq!((tree.path(in_b), tree.watch(in_b)), (PathBuf::from("/srv/in/a/y"), WatchId(0)));
+        assert_eq!(tree.child(root, OsStr::new("a")), Some(b));
+        assert_eq!(tree.below(root).collect::<Vec<_>>(), [b, in_b]);
     }
 
     #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@
 //! | `retry`, `retry3` | an error, always or in the first three attempts |
 //! | `after200ms` | in the first attempt an error with `RetryAfter` |
 //! | `reject` | an error with `Reject` |
+//! | `panic` | in the first attempt a panic |
 #![forbid(unsafe_code)]
 
 use std::fs::{File, OpenOptions, read_link};
@@ -114,6 +115,7 @@ impl Recorder {
                 ("after", Some(millis)) if event.attempt() == 1 => {
                     bail!(RetryAfter(Duration::from_millis(millis)));
                 }
+                ("panic", _) if event.attempt() == 1 => panic!("told to panic"),
                 ("reject", _) => bail!(Reject::new("told to reject")),
                 ("open", _) => content = Some(read(event).context("failed to open the event's file")?),
                 _ => {}

@@ -1,0 +1,151 @@
+//! When the plugin is in trouble: what waits is neither lost nor blamed, and the lane finds its way out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use notifyit_tests::{Host, Running};
+
+fn recorder(retry: &str) -> Host {
+    Host::new().plugin("recorder").set(&format!("plugin.recorder.retry={retry}"))
+}
+
+/// Holds `first` in hand, so that what is written now comes in one burst.
+fn held(host: Host) -> (Running, PathBuf) {
+    let host = host.set("recorder.hold='{temp}/hold'");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("first", "x");
+    host.logged(&["holding", "first"]);
+    (host, hold)
+}
+
+fn nothing_is_left(host: Running) {
+    let exit = host.stop();
+    exit.success();
+    assert_eq!(exit.lines(&["unhandled"]), [""; 0]);
+}
+
+/// Has one instance said that this file is done, and flushed after that?
+fn is_safe(host: &Running, name: &str) -> bool {
+    let records = host.records("recorder");
+    let done =
+        records.iter().rposition(|r| r.say == "done" && r.relative.as_deref() == Some(Path::new(name)));
+    done.is_some_and(|at| {
+        let later = &records[at..];
+        later.iter().any(|r| r.say == "flush" && r.instance == records[at].instance)
+    })
+}
+
+#[test]
+fn a_paused_lane_is_not_held_up_by_files_that_are_gone() {
+    let host = recorder(r#"{first="20ms",max="100ms"}"#).set("recorder.fail_while='{temp}/broken'");
+    let broken = host.aside("broken", "");
+    let host = host.start();
+    for n in 0..30 {
+        host.write(format!("{n}.txt"), "x");
+    }
+    host.logged(&["recorder", "paus"]);
+    for n in 0..30 {
+        fs::remove_file(host.path(format!("{n}.txt"))).unwrap();
+    }
+    fs::remove_file(broken).unwrap();
+    host.write("later.txt", "x");
+    host.handled("recorder", "later.txt");
+    host.logged(&["works again"]);
+    host.drained("recorder");
+    nothing_is_left(host);
+}
+
+#[test]
+fn files_that_always_fail_do_not_hold_up_those_behind_them() {
+    let host = recorder(r#"{first="10ms",max="50ms"}"#).start();
+    for n in 0..12 {
+        host.write(format!("{n}.retry.txt"), "x");
+    }
+    host.logged(&["recorder", "paus"]);
+    for n in 0..12 {
+        host.write(format!("{n}.txt"), "x");
+    }
+    host.all_handled("recorder", (0..12).map(|n| format!("{n}.txt")));
+    host.stop().success();
+}
+
+#[test]
+fn a_long_burst_whose_flush_fails_once_is_tried_again_soon() {
+    // The longest pause is ten minutes.
+    let (host, hold) = held(recorder(r#"{first="20ms"}"#).set("recorder.failing_flushes=1"));
+    for n in 0..300 {
+        host.write(format!("{n}.txt"), "x");
+    }
+    fs::remove_file(hold).unwrap();
+    host.logged(&["the flush failed"]);
+    host.wait_for("each file to be safe", |host| {
+        (0..300).all(|n| is_safe(host, &format!("{n}.txt"))).then_some(())
+    });
+    assert_eq!(host.count_logged(&["recorder", "pauses"]), 1);
+    host.drained("recorder");
+    nothing_is_left(host);
+}
+
+#[test]
+fn what_an_instance_has_not_flushed_before_it_panics_is_handled_anew_and_not_blamed() {
+    let (host, hold) = held(recorder(r#"{first="20ms",attempts=1}"#));
+    for n in 0..20 {
+        host.write(format!("{n}.txt"), "x");
+    }
+    host.write("panic", "x");
+    host.write("last.txt", "x");
+    fs::remove_file(hold).unwrap();
+    host.logged(&["gave up on", "panic"]);
+    host.wait_for("each file to be safe", |host| {
+        (0..20).all(|n| is_safe(host, &format!("{n}.txt"))).then_some(())
+    });
+    host.wait_for("the last file to be safe", |host| is_safe(host, "last.txt").then_some(()));
+    assert!(host.records("recorder").iter().all(|r| r.attempt <= 1), "nobody else is blamed");
+    assert_eq!(host.count_logged(&["gave up on"]), 1);
+    assert_eq!(host.count_logged(&["pauses"]), 0);
+    nothing_is_left(host);
+}
+
+#[test]
+fn a_file_that_came_twice_in_a_burst_whose_flush_failed_is_counted_once() {
+    let (host, hold) = held(recorder(r#"{first="20ms"}"#).set("recorder.failing_flushes=1"));
+    for n in 0..5 {
+        host.write("a.txt", format!("{n}"));
+        host.write("b.txt", format!("{n}"));
+    }
+    fs::remove_file(hold).unwrap();
+    host.wait_for("both to be safe", |host| (is_safe(host, "a.txt") && is_safe(host, "b.txt")).then_some(()));
+    host.drained("recorder");
+    nothing_is_left(host);
+}
+
+#[test]
+fn a_waiting_file_that_is_renamed_is_not_replaced_by_the_next_of_its_old_name() {
+    let host = recorder(r#"{first="500ms"}"#).args(["-e", "close-write"]).start();
+    host.write("log.retry1", "old");
+    host.answered("recorder", "log.retry1", 1);
+    host.rename("log.retry1", "log.retry1.1");
+    host.write("log.retry1", "new");
+    host.handled("recorder", "log.retry1");
+    host.handled("recorder", "log.retry1.1");
+    nothing_is_left(host);
+}
+
+#[test]
+fn a_waiting_file_that_is_renamed_onto_another_waiting_one_takes_its_place() {
+    let host = recorder(r#"{first="300ms"}"#).args(["-e", "close-write"]).set("plugin.recorder.queue=4");
+    let host = host.start();
+    for n in 0..6 {
+        host.write(format!("{n}.retry2"), "x");
+        host.write("to.retry2", "x");
+        host.answered("recorder", "to.retry2", 3 * n + 1);
+        host.answered("recorder", format!("{n}.retry2"), 1);
+        host.rename(format!("{n}.retry2"), "to.retry2");
+        host.wait_for("the one that is left", |host| {
+            (host.times_done("recorder", "to.retry2") > n).then_some(())
+        });
+    }
+    host.drained("recorder");
+    nothing_is_left(host);
+}
