@@ -80,7 +80,8 @@ pub fn watch(settings: &Settings) -> Result<()> {
     }
     let left = lanes.stop(Instant::now() + settings.grace);
     for (name, count) in &left {
-        warn!("plugin `{name}` left {count} events unhandled");
+        let word = if *count == 1 { "event" } else { "events" };
+        warn!("plugin `{name}` left {count} {word} unhandled");
     }
     outside.ledger.close();
     info!("stopped: {}", outside.settle.summary());

@@ -6,6 +6,7 @@
 //! | `inlet` | where the rescan puts in what it has found |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
+//! | `burst` | what is done, until a flush has made it safe |
 //! | `attempt` | where the file is now, what it is like, the call |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `retry` | when to try again, and what waits until then |
@@ -17,6 +18,7 @@ mod entrance;
 mod inlet;
 mod lane;
 mod worker;
+mod burst;
 mod attempt;
 mod complete;
 mod pause;

@@ -51,6 +51,11 @@ impl Lane {
         error!("plugin `{plugin}` cannot be made anew, next try in {pause:.1?}: {message}");
     }
 
+    /// A stop leaves a file.
+    pub(super) fn say_left(&self, path: &Path) {
+        info!("plugin `{}` has not handled {path:?}", self.name);
+    }
+
     /// The last call has failed.
     pub(super) fn say_shutdown(&self, message: &str) {
         warn!("plugin `{}` failed to shut down: {}", self.name, one_line(message));

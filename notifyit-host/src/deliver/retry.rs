@@ -253,12 +253,13 @@ impl Waiting {
     }
 }
 
-/// How many of these events only suppose what another of them says too.
-pub(super) fn supposed_twice(mut events: Vec<FileEvent>) -> usize {
+/// Removes the events that only suppose what another of them says too. Returns how many those are.
+pub(super) fn supposed_twice(events: &mut Vec<FileEvent>) -> usize {
     let is_supposed = |event: &FileEvent| event.certainty == Certainty::Supposed;
     events.sort_by_key(is_supposed);
-    let mut known = HashSet::new();
-    events.iter().filter(|event| !known.insert(key(event)) && is_supposed(event)).count()
+    let (before, mut known) = (events.len(), HashSet::new());
+    events.retain(|event| known.insert(key(event)) || !is_supposed(event));
+    before - events.len()
 }
 
 #[cfg(test)]

@@ -14,10 +14,11 @@ use notifyit_plugin_api::Blame;
 
 use crate::event::{Certainty, FileEvent, Outcome};
 use crate::plugin::{CreateError, Instance, Reply};
-use crate::source::rescan::Order;
 
 /// A burst is flushed when it is this long, or when nothing waits.
 const BURST: usize = 1024;
+/// So many files are named, for each worker, when a stop leaves them.
+const NAMED: usize = 100;
 /// Between the two fences that show that a missing file was not renamed: the kernel tells of a rename a moment
 /// *behind* doing it.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -27,21 +28,21 @@ pub(super) type Create = dyn Fn() -> Result<Instance, CreateError> + Send + Sync
 
 /// What a worker is made of.
 pub(super) struct Worker {
-    lane: Arc<Lane>,
-    index: usize,
-    create: Arc<Create>,
-    instance: Option<Instance>,
-    outside: Outside,
-    attempt: Attempt,
+    pub(super) lane: Arc<Lane>,
+    pub(super) index: usize,
+    pub(super) create: Arc<Create>,
+    pub(super) instance: Option<Instance>,
+    pub(super) outside: Outside,
+    pub(super) attempt: Attempt,
     /// Events taken from the inbox, in order; what waited behind another goes to the front.
-    local: VecDeque<Message>,
-    waiting: Waiting,
+    pub(super) local: VecDeque<Message>,
+    pub(super) waiting: Waiting,
     /// Done, but not flushed yet.
-    burst: Vec<Work>,
+    pub(super) burst: Vec<Work>,
     /// Since the last flush, something was called.
-    unflushed: bool,
+    pub(super) unflushed: bool,
     /// What is tried now finds out whether a pause is over.
-    is_probe: bool,
+    pub(super) is_probe: bool,
 }
 
 /// Does the worker go on?
@@ -267,22 +268,8 @@ impl Worker {
         self.outside.source.fence(move || lane.desks[index].fence_passed(serial));
     }
 
-    /// What the file was like before the call is finished, as far as this plugin goes.
-    fn finish(&self, work: &Work) {
-        if let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) {
-            self.outside.ledger.finish(self.lane.id, version);
-        }
-    }
-
-    /// It is not finished, after all.
-    fn unfinish(&self, work: &Work) {
-        if let Some(version) = &work.version {
-            self.outside.ledger.undo(self.lane.id, version);
-        }
-    }
-
     /// Puts an event off until `due`.
-    fn put_off(&mut self, work: Work, due: Instant, behind: VecDeque<FileEvent>) {
+    pub(super) fn put_off(&mut self, work: Work, due: Instant, behind: VecDeque<FileEvent>) {
         let settled = self.waiting.until(work, due, behind);
         self.lane.settled(settled);
     }
@@ -309,15 +296,8 @@ impl Worker {
         }
     }
 
-    fn worked(&mut self) {
-        if self.lane.pause.worked() == Change::GoesOn {
-            self.lane.say_well();
-            self.lane.nudge();
-        }
-    }
-
     /// An attempt has failed, but the event may still be handled.
-    fn failed(
+    pub(super) fn failed(
         &mut self,
         mut work: Work,
         behind: VecDeque<FileEvent>,
@@ -358,7 +338,7 @@ impl Worker {
     }
 
     /// The instance has panicked; it holds nothing any more.
-    fn panicked(&mut self, message: &str) {
+    pub(super) fn panicked(&mut self, message: &str) {
         self.lane.say_panic(message);
         self.instance = None;
     }
@@ -379,53 +359,6 @@ impl Worker {
         }
     }
 
-    /// Ends a burst: what was reported as done is settled, or tried again if the flush failed.
-    fn flush(&mut self) {
-        if !std::mem::take(&mut self.unflushed) {
-            return;
-        }
-        // Without an instance there is nothing to flush: what it had done went with it.
-        let Some(instance) = self.instance.as_mut() else { return };
-        match instance.flush() {
-            Reply::Done => {
-                self.outside.settle.delivered(self.burst.len() as u64);
-                self.lane.settled(self.burst.len());
-                if !self.burst.is_empty() {
-                    // An answer that no flush has made safe would be no sign of health.
-                    self.burst.clear();
-                    self.worked();
-                    if self.outside.ledger.memory().is_some_and(|m| m.is_due_for_pruning(self.lane.id)) {
-                        self.outside.rescans.order(Order::Prune);
-                    }
-                }
-            }
-            Reply::Panicked { message } => {
-                self.panicked(&message);
-                self.undo_burst(&format!("panicked in flush: {message}"));
-            }
-            Reply::Retry { message, .. } | Reply::Reject { message } => {
-                self.undo_burst(&format!("failed to flush: {message}"));
-            }
-        }
-    }
-
-    /// What an instance that is no more had not flushed is handled anew, by no fault of its own.
-    fn redo_burst(&mut self) {
-        let now = Instant::now();
-        for work in std::mem::take(&mut self.burst) {
-            self.unfinish(&work);
-            self.put_off(work, now, VecDeque::new());
-        }
-    }
-
-    fn undo_burst(&mut self, message: &str) {
-        for work in std::mem::take(&mut self.burst) {
-            self.unfinish(&work);
-            self.attempt.locate(&work.event);
-            self.failed(work, VecDeque::new(), message, None);
-        }
-    }
-
     /// What is left when the lane stops is told as a number of events: of those that only suppose what another one
     /// tells for sure, or that suppose the same, one counts.
     fn count_left(&mut self) {
@@ -437,8 +370,12 @@ impl Worker {
                 left.push(event);
             }
         }
-        let doubled = supposed_twice(left);
+        let doubled = supposed_twice(&mut left);
         self.lane.settled(doubled);
+        for event in left.iter().take(NAMED) {
+            self.attempt.locate(event);
+            self.lane.say_left(self.attempt.path());
+        }
     }
 
     fn desk(&self) -> &super::lane::Desk {

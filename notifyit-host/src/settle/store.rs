@@ -23,13 +23,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use redb::{Database, ReadableTable};
+use redb::Database;
 use rustc_hash::FxHashMap;
 use tracing::{error, info};
 
 use super::disk::{
     DIRECTORIES, DirectoryTable, FACTS, FILES, FileTable, Key, decode, directory_key, encode, fact,
-    fact_number, fnv, lock, make_tables, number_of, snapshot,
+    fact_number, fnv, instances, lock, make_tables, snapshot,
 };
 use super::ledger::{FirstLook, Place, Stamp};
 use crate::event::LaneId;
@@ -110,7 +110,7 @@ impl Store {
         let inner =
             Inner { database, changes: Mutex::new(changes), wake: Condvar::new(), disk: RwLock::new(disk) };
         let inner = Arc::new(inner);
-        let numbers = inner.instances(lanes).with_context(opening)?;
+        let numbers = instances(&inner.database, lanes).with_context(opening)?;
         let writer = Arc::clone(&inner);
         let writer =
             thread::Builder::new().name("ledger".into()).spawn(move || writer.write_until_closed())?;
@@ -294,32 +294,6 @@ impl Inner {
         }
         let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
         disk.1.get(key).ok().flatten().map(|number| number.value())
-    }
-
-    /// The numbers of the instances of these names: new ones get the next.
-    fn instances(&self, names: &[&str]) -> Result<Vec<u32>> {
-        let transaction = self.database.begin_write()?;
-        let mut numbers = Vec::new();
-        {
-            let mut facts = transaction.open_table(FACTS)?;
-            for name in names {
-                let name = format!("instance/{name}");
-                let known = facts.get(name.as_str())?.and_then(|value| number_of(value.value()));
-                let number = match known {
-                    Some(number) => number,
-                    None => {
-                        let next =
-                            facts.get("instances")?.and_then(|value| number_of(value.value())).unwrap_or(0);
-                        facts.insert("instances", (next + 1).to_be_bytes().as_slice())?;
-                        facts.insert(name.as_str(), next.to_be_bytes().as_slice())?;
-                        next
-                    }
-                };
-                numbers.push(u32::try_from(number)?);
-            }
-        }
-        transaction.commit()?;
-        Ok(numbers)
     }
 
     fn write_until_closed(&self) {

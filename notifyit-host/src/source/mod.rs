@@ -22,6 +22,7 @@ mod gather;
 pub mod rescan;
 pub mod fence;
 pub mod tree;
+mod paths;
 pub mod shared;
 pub mod renames;
 

@@ -5,9 +5,8 @@
 //! until too many have been buried since: where an event waits for hours, directories go on coming and going.
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -21,13 +20,13 @@ const KEPT: usize = 16_384;
 
 /// One watched directory.
 #[derive(Debug)]
-struct Node {
+pub(super) struct Node {
     /// How often its place has been used before.
     generation: u32,
     /// `None` for a root.
-    parent: Option<NodeId>,
+    pub(super) parent: Option<NodeId>,
     /// The name in the parent; of a root the absolute path.
-    name: Box<OsStr>,
+    pub(super) name: Box<OsStr>,
     watch: WatchId,
     /// The ledger's number for it, unlike the node's own not used again for another directory.
     serial: u64,
@@ -154,7 +153,7 @@ impl Tree {
         id
     }
 
-    fn node(&self, id: NodeId) -> &Node {
+    pub(super) fn node(&self, id: NodeId) -> &Node {
         self.known(id).expect("who may name a directory that is forgotten asks whether it is known")
     }
 
@@ -396,63 +395,6 @@ impl Tree {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Writes the absolute path of a directory to `path`, with a `/` at its end, and returns how many bytes of it
-    /// are the root's (with its `/`).
-    pub fn write_path(&self, id: NodeId, path: &mut Vec<u8>) -> usize {
-        let mut chain = [id; 64];
-        let mut depth = 0;
-        let mut here = id;
-        while let (Some(parent), true) = (self.node(here).parent, depth < chain.len()) {
-            chain[depth] = here;
-            depth += 1;
-            here = parent;
-        }
-        // Deeper than the array: the rest first, by itself.
-        let root = if self.node(here).parent.is_some() {
-            self.write_path(here, path)
-        } else {
-            path.clear();
-            path.extend_from_slice(self.node(here).name.as_bytes());
-            if path.last() != Some(&b'/') {
-                path.push(b'/');
-            }
-            path.len()
-        };
-        for id in chain[..depth].iter().rev() {
-            path.extend_from_slice(self.node(*id).name.as_bytes());
-            path.push(b'/');
-        }
-        root
-    }
-
-    /// The absolute path of a directory.
-    pub fn path(&self, id: NodeId) -> PathBuf {
-        let mut path = Vec::new();
-        self.write_path(id, &mut path);
-        if path.len() > 1 {
-            path.pop();
-        }
-        PathBuf::from(OsString::from_vec(path))
-    }
-
-    /// The path of a directory relative to the root; empty for the root itself.
-    pub fn relative_dir(&self, id: NodeId) -> PathBuf {
-        let mut path = Vec::new();
-        let root = self.write_path(id, &mut path);
-        path.drain(..root);
-        path.pop();
-        PathBuf::from(OsString::from_vec(path))
-    }
-
-    /// The path of something in a directory, relative to the root.
-    pub fn relative(&self, id: NodeId, name: &OsStr) -> PathBuf {
-        let mut path = Vec::new();
-        let root = self.write_path(id, &mut path);
-        path.extend_from_slice(name.as_bytes());
-        path.drain(..root);
-        PathBuf::from(OsString::from_vec(path))
-    }
 }
 
 #[cfg(test)]
@@ -460,6 +402,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
 
     fn tree() -> (Tree, NodeId) {
         let mut tree = Tree::default();

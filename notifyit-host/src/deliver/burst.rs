@@ -1,0 +1,80 @@
+//! What a worker has called done, until a flush has made it safe.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::pause::Change;
+use super::retry::Work;
+use super::worker::Worker;
+use crate::plugin::Reply;
+use crate::source::rescan::Order;
+
+impl Worker {
+    /// What the file was like before the call is finished, as far as this plugin goes.
+    pub(super) fn finish(&self, work: &Work) {
+        if let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) {
+            self.outside.ledger.finish(self.lane.id, version);
+        }
+    }
+
+    /// It is not finished, after all.
+    pub(super) fn unfinish(&self, work: &Work) {
+        if let Some(version) = &work.version {
+            self.outside.ledger.undo(self.lane.id, version);
+        }
+    }
+
+    pub(super) fn worked(&mut self) {
+        if self.lane.pause.worked() == Change::GoesOn {
+            self.lane.say_well();
+            self.lane.nudge();
+        }
+    }
+
+    /// Ends a burst: what was reported as done is settled, or tried again if the flush failed.
+    pub(super) fn flush(&mut self) {
+        if !std::mem::take(&mut self.unflushed) {
+            return;
+        }
+        // Without an instance there is nothing to flush: what it had done went with it.
+        let Some(instance) = self.instance.as_mut() else { return };
+        match instance.flush() {
+            Reply::Done => {
+                self.outside.settle.delivered(self.burst.len() as u64);
+                self.lane.settled(self.burst.len());
+                if !self.burst.is_empty() {
+                    // An answer that no flush has made safe would be no sign of health.
+                    self.burst.clear();
+                    self.worked();
+                    if self.outside.ledger.memory().is_some_and(|m| m.is_due_for_pruning(self.lane.id)) {
+                        self.outside.rescans.order(Order::Prune);
+                    }
+                }
+            }
+            Reply::Panicked { message } => {
+                self.panicked(&message);
+                self.undo_burst(&format!("panicked in flush: {message}"));
+            }
+            Reply::Retry { message, .. } | Reply::Reject { message } => {
+                self.undo_burst(&format!("failed to flush: {message}"));
+            }
+        }
+    }
+
+    /// What an instance that is no more had not flushed is handled anew, by no fault of its own.
+    pub(super) fn redo_burst(&mut self) {
+        let now = Instant::now();
+        for work in std::mem::take(&mut self.burst) {
+            self.unfinish(&work);
+            self.put_off(work, now, VecDeque::new());
+        }
+    }
+
+    pub(super) fn undo_burst(&mut self, message: &str) {
+        for work in std::mem::take(&mut self.burst) {
+            self.unfinish(&work);
+            self.attempt.locate(&work.event);
+            self.failed(work, VecDeque::new(), message, None);
+        }
+    }
+}
