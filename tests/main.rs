@@ -15,6 +15,7 @@ mod events;
 mod tree;
 mod renames;
 mod limits;
+mod lossless;
 mod print;
 mod exec;
 mod exec_lines;

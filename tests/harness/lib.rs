@@ -56,7 +56,8 @@ pub fn skip(why: &str) {
     say(&format!("skipped: {why}"));
 }
 
+/// Says something on stderr.
 #[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails, or on request")]
-pub(crate) fn say(text: &str) {
+pub fn say(text: &str) {
     eprintln!("{text}");
 }

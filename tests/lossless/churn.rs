@@ -1,0 +1,94 @@
+//! Everything at once by four writers, then quiet.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use notifyit_tests::{Running, until};
+
+use super::{Case, both, many, repeat};
+
+/// A row of numbers that is the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    /// One of some hundred paths, up to three deep: `d1/d0/f3`.
+    fn directory(&mut self, root: &Path) -> PathBuf {
+        (0..self.below(4)).fold(root.to_owned(), |path, _| path.join(format!("d{}", self.below(4))))
+    }
+
+    fn file(&mut self, root: &Path) -> PathBuf {
+        let directory = self.directory(root);
+        directory.join(format!("f{}", self.below(12)))
+    }
+}
+
+/// One change; whether it succeeds is no matter.
+fn change(random: &mut Random, root: &Path) {
+    let _ = match random.below(16) {
+        0..3 => fs::create_dir_all(random.directory(root)),
+        3..9 => fs::write(random.file(root), "x".repeat(usize::try_from(random.below(500)).unwrap())),
+        9 => OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(random.file(root))
+            .and_then(|mut f| f.write_all(b"more")),
+        10 | 11 => fs::rename(random.file(root), random.file(root)),
+        12 => fs::rename(random.directory(root), random.directory(root)),
+        13 => fs::hard_link(random.file(root), random.file(root)),
+        14 => fs::remove_file(random.file(root)),
+        _ => {
+            let directory = random.directory(root);
+            if directory == root { Ok(()) } else { fs::remove_dir_all(directory) }
+        }
+    };
+}
+
+fn directories(at: &Path) -> usize {
+    let entries = fs::read_dir(at).expect("nothing goes away now").flatten();
+    1 + entries.filter(|e| e.path().is_dir()).map(|e| directories(&e.path())).sum::<usize>()
+}
+
+/// How many inotify watches the host has, as the kernel tells it.
+fn watches(host: &Running) -> usize {
+    let infos = fs::read_dir(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero())).unwrap();
+    let texts = infos.flatten().map(|info| fs::read_to_string(info.path()).unwrap_or_default());
+    texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
+}
+
+#[test]
+fn random_changes_by_four_writers() {
+    let mut round = 0;
+    repeat(|| {
+        round += 1;
+        let host = both().start();
+        let root = host.root();
+        let end = Instant::now() + Duration::from_secs(u64::try_from(many(3, 30)).unwrap());
+        thread::scope(|scope| {
+            for writer in 0..4_u64 {
+                let (root, seed) = (&root, round * 1000 + writer);
+                scope.spawn(move || {
+                    let mut random = Random(seed);
+                    while Instant::now() < end {
+                        change(&mut random, root);
+                        // Beyond some thousand changes in a second, the kernel's queue alone is tested.
+                        thread::sleep(Duration::from_micros(100));
+                    }
+                });
+            }
+        });
+        // Nobody has written a link: what `print` was told of the file under its first name is all.
+        Case::all("n: churn", &host).at_least_once();
+        let expected = directories(&root);
+        let agreed = until(|| (watches(&host) == expected).then_some(()));
+        assert!(agreed.is_some(), "{} watches, {expected} directories", watches(&host));
+        host.stop().success();
+    });
+}

@@ -1,0 +1,105 @@
+//! More than a queue holds, and a root that goes away with what is in it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use notifyit_tests::{Host, Running, say};
+use rustix::process::Signal;
+
+use super::{Case, both, deliveries, files, many, names, repeat};
+
+#[test]
+fn more_than_the_kernels_queue_holds() {
+    repeat(|| {
+        let host = both();
+        let files = many(20_000, 100_000);
+        host.mkdir("sub/deeper");
+        let host = host.start();
+        host.signal(Signal::STOP);
+        for n in 0..files {
+            let directory = ["", "sub/", "sub/deeper/"][n % 3];
+            host.write(format!("{directory}{n}"), "x");
+        }
+        host.mkdir("untold/deep");
+        host.write("untold/deep/file", "x");
+        host.signal(Signal::CONT);
+        host.logged(&["WARN", "overflowed"]);
+        Case::all("e: overflow", &host).exactly_once();
+        host.stop().success();
+    });
+}
+
+/// The most memory that a process has had, in KiB.
+fn most_memory(host: &Running) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", host.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+const FAST_AND_SLOW: &str = r#"
+[[watch]]
+path = "{root}"
+recursive = true
+
+[plugin.fast]
+library = "recorder"
+[plugin.fast.config]
+out = "{temp}/fast.jsonl"
+
+[plugin.slow]
+library = "recorder"
+workers = 4
+queue = 300
+[plugin.slow.config]
+out = "{temp}/slow.jsonl"
+slow_ms = 10
+"#;
+
+/// Once in either profile: 100,000 times 10 ms, by four workers, are four minutes.
+#[test]
+fn more_than_a_slow_plugins_queue_holds() {
+    let host = Host::new().named_plugin("recorder").config(FAST_AND_SLOW).start();
+    let count = many(5_000, 100_000);
+    for n in 0..count {
+        if n % 1000 == 0 {
+            host.mkdir((n / 1000).to_string());
+        }
+        host.write(format!("{}/{n}", n / 1000), "x");
+    }
+    let begin = Instant::now();
+    let there = files(&host.root());
+    let fast = Case { name: "l: the fast one", host: &host, expected: vec![("fast", there.clone())] };
+    fast.exactly_once();
+    let slow_has = deliveries(&host, "slow").len();
+    assert!(slow_has < count / 2, "the fast one is delayed: the slow one has {slow_has}");
+    say(&format!("the fast one was {:.1?} behind the writer", begin.elapsed()));
+    let slow = Case { name: "l: the slow one", host: &host, expected: vec![("slow", there)] };
+    slow.exactly_once();
+    let memory = most_memory(&host);
+    say(&format!("the host had {memory} KiB"));
+    assert!(memory <= 64 * 1024, "{memory} KiB");
+    host.stop().success();
+}
+
+#[test]
+fn a_root_made_anew() {
+    repeat(|| {
+        let host = both().arg("--wait").start();
+        host.write("before", "x");
+        host.handled("recorder", "before");
+        for round in 0..5 {
+            fs::remove_dir_all(host.root()).unwrap();
+            fs::create_dir(host.root()).unwrap();
+            for n in 0..50 {
+                host.write(format!("{round}-{n}"), "x");
+            }
+            host.mkdir(format!("{round}/sub"));
+            host.write(format!("{round}/sub/file"), "x");
+            let case = Case::all("k: a root made anew", &host);
+            if round == 4 { case.exactly_once() } else { drop(case.at_least_once()) }
+        }
+        assert!(names(&host, "print").contains(Path::new("before")));
+        host.stop().success();
+    });
+}

@@ -1,0 +1,124 @@
+//! Whole trees at once: a file is written before the directory that it lies in can have a watch.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use notifyit_tests::{Place, skip};
+
+use super::{Case, both, deliveries, files, has, names, repeat, sh};
+
+/// A tree beside the watched directory: 300 files in 50 directories.
+fn tree(place: &Place) {
+    for n in 0..300 {
+        let directory = place.temp().join(format!("tree/{}/{}", n % 10, n % 50));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(format!("{n}.txt")), "x".repeat(n)).unwrap();
+    }
+}
+
+#[test]
+fn each_in_its_own_new_four_level_directory() {
+    repeat(|| {
+        let host = both().start();
+        for n in 0..200 {
+            host.mkdir(format!("{n}/a/b/c"));
+            host.write(format!("{n}/a/b/c/file"), "x");
+        }
+        Case::all("a: each in its own new directory", &host).exactly_once();
+        host.stop().success();
+    });
+}
+
+#[test]
+fn made_and_written_at_once() {
+    repeat(|| {
+        let host = both().start();
+        thread::scope(|scope| {
+            for writer in 0..2 {
+                let host = &host;
+                scope.spawn(move || {
+                    for n in 0..200 {
+                        let directory = host.path(format!("{writer}/{}/{n}/deep", n % 7));
+                        fs::create_dir_all(&directory).unwrap();
+                        fs::write(directory.join("one"), "x").unwrap();
+                        fs::write(directory.join("two"), "xx").unwrap();
+                    }
+                });
+            }
+        });
+        Case::all("b: mkdir -p and write, two threads", &host).exactly_once();
+        host.stop().success();
+
+        let host = both().start();
+        sh(&host, "for n in $(seq 100); do mkdir -p s$n/x/y && echo $n > s$n/x/y/file; done");
+        Case::all("b: mkdir -p and write, sh", &host).exactly_once();
+        host.stop().success();
+    });
+}
+
+#[test]
+fn copied() {
+    for (name, script) in [
+        ("c: cp -r", "cp -r $0/tree copy"),
+        ("c: cp -a", "cp -a $0/tree copy"),
+        ("c: tar x", "tar -C $0 -c tree | tar x"),
+        ("c: rsync -a", "rsync -a $0/tree ."),
+    ] {
+        if script.starts_with("rsync") && !has("rsync") {
+            skip("rsync is not installed");
+            continue;
+        }
+        repeat(|| {
+            let host = both();
+            tree(&host);
+            let host = host.start();
+            sh(&host, script);
+            Case::all(name, &host).exactly_once();
+            host.stop().success();
+        });
+    }
+}
+
+#[test]
+fn cloned() {
+    if !has("git") {
+        return skip("git is not installed");
+    }
+    repeat(|| {
+        let host = both();
+        tree(&host);
+        let host = host.start();
+        sh(
+            &host,
+            "cd $0/tree; git init -q; git add .; git -c user.name=a -c user.email=a@example.org commit -qm tree",
+        );
+        sh(&host, "git clone -q $0/tree clone");
+        // Objects come as hard links, which nobody writes: `print` hears of those only that came before the watch.
+        let is_object = |path: &Path| path.starts_with("clone/.git/objects");
+        Case::all("c: git clone", &host).but("print", |path| !is_object(path)).exactly_once();
+        host.stop().success();
+    });
+}
+
+#[test]
+fn moved_in() {
+    repeat(|| {
+        let host = both();
+        tree(&host);
+        let host = host.start();
+        for n in 0..10 {
+            fs::rename(host.temp().join(format!("tree/{n}")), host.path(format!("in{n}"))).unwrap();
+        }
+        let moved = files(&host.root());
+        for n in 0..10 {
+            host.write(format!("in{n}/{n}/later.txt"), "written after the move");
+        }
+        let written = |path: &Path| path.ends_with("later.txt");
+        Case::all("d: moved in", &host).but("print", written).exactly_once();
+        // What was written just before the move may have been written just after it.
+        assert!(names(&host, "print").iter().all(|file| written(file) || moved.contains_key(file)));
+        assert!(deliveries(&host, "recorder").len() == moved.len() + 10);
+        host.stop().success();
+    });
+}
