@@ -15,8 +15,8 @@
 //! `recorder` also the path, for `print` under any name (what it has finished stays finished when it is renamed). A
 //! delivery is **doubled** when one of the same id was answered with `done` before.
 //!
-//! Each case is run once, or `NOTIFYIT_TESTS_REPEAT` times: with that set, the floods are floods. With `--nocapture`
-//! each says `case | written | handled | doubled`.
+//! Each case is run once, or `NOTIFYIT_TESTS_REPEAT` times; with `NOTIFYIT_TESTS_SLOW` the floods are larger and the
+//! churn is longer. With `--nocapture` each says `case | written | handled | doubled`.
 
 mod churn;
 mod flood;
@@ -44,18 +44,14 @@ fn both() -> Host {
     Host::new().plugin("recorder").plugin("print").set("print.format='json'").arg("-r")
 }
 
-/// How many times each case is run, if not once.
-fn slow_profile() -> Option<usize> {
-    std::env::var("NOTIFYIT_TESTS_REPEAT").ok().and_then(|times| times.parse().ok())
-}
-
 /// One number in the normal run, another in the slow profile.
 fn many(normal: usize, slow: usize) -> usize {
-    if slow_profile().is_some() { slow } else { normal }
+    if std::env::var_os("NOTIFYIT_TESTS_SLOW").is_some() { slow } else { normal }
 }
 
 fn repeat(mut case: impl FnMut()) {
-    for _ in 0..slow_profile().unwrap_or(1) {
+    let times = std::env::var("NOTIFYIT_TESTS_REPEAT").ok().and_then(|times| times.parse().ok());
+    for _ in 0..times.unwrap_or(1) {
         case();
     }
 }
@@ -142,13 +138,30 @@ struct Case<'a> {
     host: &'a Running,
     /// For each plugin, the files that it is to handle.
     expected: Vec<(&'a str, BTreeMap<PathBuf, Stamp>)>,
+    names: Names,
+}
+
+/// What a file is known by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// `recorder` hears of renames and knows it by its path, `print` by its stamp.
+    Paths,
+    /// Its directory was renamed meanwhile: either knows it by its stamp.
+    Stamps,
 }
 
 impl<'a> Case<'a> {
     /// Both plugins are to handle all that is there now.
     fn all(name: &'a str, host: &'a Running) -> Case<'a> {
         let there = files(&host.root());
-        Case { name, host, expected: vec![("recorder", there.clone()), ("print", there)] }
+        let expected = vec![("recorder", there.clone()), ("print", there)];
+        Case { name, host, expected, names: Names::Paths }
+    }
+
+    /// Directories were renamed meanwhile.
+    fn by_stamp(mut self) -> Case<'a> {
+        self.names = Names::Stamps;
+        self
     }
 
     /// What the plugin is to handle is less.
@@ -188,7 +201,7 @@ impl<'a> Case<'a> {
         let mut last = (output(self.host, plugin), Instant::now());
         loop {
             let begin = Instant::now();
-            let missing = missing(plugin, files, &deliveries(self.host, plugin));
+            let missing = self.missing(plugin, files);
             if missing.is_empty() {
                 return;
             }
@@ -210,6 +223,19 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The files that a plugin has not handled as they are now.
+    fn missing(&self, plugin: &str, files: &BTreeMap<PathBuf, Stamp>) -> Vec<PathBuf> {
+        let done = deliveries(self.host, plugin);
+        let by_stamp: HashSet<Stamp> = done.iter().map(|delivery| delivery.stamp).collect();
+        let by_path: HashSet<(&Path, Stamp)> = done.iter().map(|d| (d.file.as_path(), d.stamp)).collect();
+        let knows_paths = plugin != "print" && self.names == Names::Paths;
+        let is_handled = |path: &Path, stamp: Stamp| {
+            if knows_paths { by_path.contains(&(path, stamp)) } else { by_stamp.contains(&stamp) }
+        };
+        let left = files.iter().filter(|(path, stamp)| !is_handled(path, **stamp));
+        left.map(|(path, _)| path.clone()).collect()
+    }
+
     fn wait_for_quiet(&self) {
         let outputs = || self.expected.iter().map(|(plugin, _)| output(self.host, plugin)).collect();
         let mut last: (Vec<usize>, Instant) = (outputs(), Instant::now());
@@ -223,17 +249,6 @@ impl<'a> Case<'a> {
             }
         }
     }
-}
-
-/// The files that a plugin has not handled as they are now.
-fn missing(plugin: &str, files: &BTreeMap<PathBuf, Stamp>, done: &[Delivery]) -> Vec<PathBuf> {
-    let by_stamp: HashSet<Stamp> = done.iter().map(|delivery| delivery.stamp).collect();
-    let by_path: HashSet<(&Path, Stamp)> = done.iter().map(|d| (d.file.as_path(), d.stamp)).collect();
-    let is_handled = |path: &Path, stamp: Stamp| {
-        if plugin == "print" { by_stamp.contains(&stamp) } else { by_path.contains(&(path, stamp)) }
-    };
-    let left = files.iter().filter(|(path, stamp)| !is_handled(path, **stamp));
-    left.map(|(path, _)| path.clone()).collect()
 }
 
 /// What a plugin was told of a file.

@@ -32,18 +32,18 @@ impl Random {
 
 /// One change; whether it succeeds is no matter.
 fn change(random: &mut Random, root: &Path) {
-    let _ = match random.below(16) {
-        0..3 => fs::create_dir_all(random.directory(root)),
-        3..9 => fs::write(random.file(root), "x".repeat(usize::try_from(random.below(500)).unwrap())),
-        9 => OpenOptions::new()
+    let _ = match random.below(48) {
+        0..6 => fs::create_dir_all(random.directory(root)),
+        6..30 => fs::write(random.file(root), "x".repeat(usize::try_from(random.below(500)).unwrap_or(0))),
+        30..34 => OpenOptions::new()
             .append(true)
             .create(true)
             .open(random.file(root))
             .and_then(|mut f| f.write_all(b"more")),
-        10 | 11 => fs::rename(random.file(root), random.file(root)),
-        12 => fs::rename(random.directory(root), random.directory(root)),
-        13 => fs::hard_link(random.file(root), random.file(root)),
-        14 => fs::remove_file(random.file(root)),
+        34..39 => fs::rename(random.file(root), random.file(root)),
+        39..41 => fs::rename(random.directory(root), random.directory(root)),
+        41..44 => fs::hard_link(random.file(root), random.file(root)),
+        44..47 => fs::remove_file(random.file(root)),
         _ => {
             let directory = random.directory(root);
             if directory == root { Ok(()) } else { fs::remove_dir_all(directory) }
@@ -58,7 +58,8 @@ fn directories(at: &Path) -> usize {
 
 /// How many inotify watches the host has, as the kernel tells it.
 fn watches(host: &Running) -> usize {
-    let infos = fs::read_dir(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero())).unwrap();
+    let infos =
+        fs::read_dir(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero())).expect("/proc is there");
     let texts = infos.flatten().map(|info| fs::read_to_string(info.path()).unwrap_or_default());
     texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
 }

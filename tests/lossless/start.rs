@@ -49,7 +49,9 @@ fn what_lands_during_the_start_is_not_lost() {
         for n in 0..100 {
             host.mkdir(format!("old/{n}"));
         }
-        let host = host.spawn();
+        let host = host.arg("-v").spawn();
+        // From its first word on: it cannot know when it was asked for.
+        host.wait_for("the first word", |host| (!host.log().is_empty()).then_some(()));
         let mut count = 0;
         while !host.log().contains("ready") {
             assert!(host.exited().is_none(), "the host has ended");

@@ -12,8 +12,8 @@ use super::{Case, both, deliveries, files, has, names, repeat, sh};
 fn tree(place: &Place) {
     for n in 0..300 {
         let directory = place.temp().join(format!("tree/{}/{}", n % 10, n % 50));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(format!("{n}.txt")), "x".repeat(n)).unwrap();
+        fs::create_dir_all(&directory).expect("it can be made");
+        fs::write(directory.join(format!("{n}.txt")), "x".repeat(n)).expect("it can be written");
     }
 }
 
@@ -96,7 +96,11 @@ fn cloned() {
         sh(&host, "git clone -q $0/tree clone");
         // Objects come as hard links, which nobody writes: `print` hears of those only that came before the watch.
         let is_object = |path: &Path| path.starts_with("clone/.git/objects");
-        Case::all("c: git clone", &host).but("print", |path| !is_object(path)).exactly_once();
+        let doubled = Case::all("c: git clone", &host).but("print", |path| !is_object(path)).at_least_once();
+        // This one is closed and renamed to its place several times: each close is an event of its own, and a late one
+        // finds the version that is there by then.
+        let others: Vec<_> = doubled.iter().filter(|d| d.file != Path::new("clone/.git/config")).collect();
+        assert!(others.is_empty(), "{others:#?}");
         host.stop().success();
     });
 }

@@ -42,6 +42,9 @@ fn rewritten_while_in_hand() {
             host.logged(&["holding", &name]);
             host.write(&name, "newer");
             fs::remove_file(hold).unwrap();
+            host.wait_for("both versions", |host| {
+                (about(host, "recorder", Path::new(&name)).len() >= 2).then_some(())
+            });
         }
         Case::all("h: rewritten while in hand", &host).at_least_once();
         for n in 0..20 {

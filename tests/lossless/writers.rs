@@ -1,7 +1,7 @@
 //! Those who write in their own ways. A file is handled when its writer is done, and not before.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use super::{Case, about, both, has, names, repeat, sh};
 
 /// Nothing was told of this file, though all that was written before now was.
 fn untold(host: &Running, file: &str) {
-    let marker = format!("marker-{file}-{}", host.stdout().len());
+    let marker = format!("marker-{}-{}", file.replace('/', "-"), host.stdout().len());
     host.write(&marker, "x");
     for plugin in ["recorder", "print"] {
         host.wait_for("the marker", |host| names(host, plugin).contains(Path::new(&marker)).then_some(()));
@@ -68,7 +68,9 @@ fn one_that_writes_by_a_mapping() {
         let mut command = Command::new("python3");
         command.args(["-c", MAPPER]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut writer = command.spawn().unwrap();
-        writer.stdout.take().unwrap().read_exact(&mut [0; 6]).unwrap();
+        let mut said = String::new();
+        BufReader::new(writer.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "mapped\n");
         untold(&host, "map.open");
         writer.stdin.take().unwrap().write_all(b"\n").unwrap();
         assert!(writer.wait().unwrap().success());
