@@ -44,6 +44,8 @@ enum Stop {
 ///
 /// What keeps it from starting, or ends it before its time.
 pub fn watch(settings: &Settings) -> Result<()> {
+    // First of all: what lands while plugins are loaded has landed.
+    let at_nanos = sys::file_nanos();
     let (stop, stops) = channel();
     let begun = Arc::new(AtomicBool::new(false));
     listen_for_signals(stop.clone(), Arc::clone(&begun))?;
@@ -61,7 +63,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
         specs.push(lane_spec(settings, member, &services)?);
     }
     let mut lanes = Lanes::start(specs, &outside)?;
-    let (source, rescan) = match start_sources(settings, &lanes, &outside, (stop, &begun)) {
+    let (source, rescan) = match start_sources(settings, &lanes, &outside, at_nanos, (stop, &begun)) {
         Ok(threads) => threads,
         Err(error) => {
             lanes.stop(Instant::now());
@@ -136,9 +138,9 @@ fn start_sources(
     settings: &Settings,
     lanes: &Lanes,
     outside: &Outside,
+    at_nanos: u64,
     (stop, begun): (Sender<Stop>, &AtomicBool),
 ) -> Result<(JoinHandle<()>, JoinHandle<()>)> {
-    let at_nanos = sys::wall_nanos();
     let watches = &settings.watches;
     let entrance = lanes.entrance(watches.iter().map(|watch| watch.patterns.clone()).collect(), outside);
     let existing = watches.iter().map(|watch| (watch.patterns.clone(), existing(watch))).collect();

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What a file was like at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +110,13 @@ fn nanos(seconds: i64, nanos: u32) -> u64 {
 pub fn wall_nanos() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds since 1970 by the clock that file times are taken from. It ticks every few milliseconds: by
+/// [`wall_nanos`] a file that was changed after a moment may bear a time before it.
+pub fn file_nanos() -> u64 {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    nanos(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// Has whoever started us left SIGCHLD ignored? Then no child's exit status could be had.
