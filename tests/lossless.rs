@@ -146,8 +146,8 @@ struct Case<'a> {
 enum Names {
     /// `recorder` hears of renames and knows it by its path, `print` by its stamp.
     Paths,
-    /// Its directory was renamed meanwhile: either knows it by its stamp.
-    Stamps,
+    /// Its directory was renamed meanwhile: `recorder` knows it by its own name and its stamp.
+    OwnNames,
 }
 
 impl<'a> Case<'a> {
@@ -159,8 +159,8 @@ impl<'a> Case<'a> {
     }
 
     /// Directories were renamed meanwhile.
-    fn by_stamp(mut self) -> Case<'a> {
-        self.names = Names::Stamps;
+    fn by_own_name(mut self) -> Case<'a> {
+        self.names = Names::OwnNames;
         self
     }
 
@@ -213,11 +213,12 @@ impl<'a> Case<'a> {
             let some = &missing[..missing.len().min(10)];
             assert!(
                 last.1.elapsed() < DEADLINE,
-                "{}: {plugin} has lost {} of {}: {some:#?}, {:#?}",
+                "{}: {plugin} has lost {} of {}: {some:?}; of {:?}, it was told {:#?}",
                 self.name,
                 missing.len(),
                 files.len(),
-                about(self.host, plugin, &missing[0])
+                files[&missing[0]],
+                of_inode(self.host, plugin, files[&missing[0]].0)
             );
             std::thread::sleep(Duration::from_millis(5).max(begin.elapsed() * 2));
         }
@@ -227,10 +228,13 @@ impl<'a> Case<'a> {
     fn missing(&self, plugin: &str, files: &BTreeMap<PathBuf, Stamp>) -> Vec<PathBuf> {
         let done = deliveries(self.host, plugin);
         let by_stamp: HashSet<Stamp> = done.iter().map(|delivery| delivery.stamp).collect();
-        let by_path: HashSet<(&Path, Stamp)> = done.iter().map(|d| (d.file.as_path(), d.stamp)).collect();
-        let knows_paths = plugin != "print" && self.names == Names::Paths;
+        let own = |path: &Path| match self.names {
+            Names::Paths => path.to_owned(),
+            Names::OwnNames => path.file_name().expect("a file has a name").into(),
+        };
+        let by_name: HashSet<(PathBuf, Stamp)> = done.iter().map(|d| (own(&d.file), d.stamp)).collect();
         let is_handled = |path: &Path, stamp: Stamp| {
-            if knows_paths { by_path.contains(&(path, stamp)) } else { by_stamp.contains(&stamp) }
+            if plugin == "print" { by_stamp.contains(&stamp) } else { by_name.contains(&(own(path), stamp)) }
         };
         let left = files.iter().filter(|(path, stamp)| !is_handled(path, **stamp));
         left.map(|(path, _)| path.clone()).collect()
@@ -254,6 +258,11 @@ impl<'a> Case<'a> {
 /// What a plugin was told of a file.
 fn about(host: &Running, plugin: &str, file: &Path) -> Vec<Delivery> {
     deliveries(host, plugin).into_iter().filter(|delivery| delivery.file == file).collect()
+}
+
+/// What a plugin was told of an inode.
+fn of_inode(host: &Running, plugin: &str, inode: u64) -> Vec<Delivery> {
+    deliveries(host, plugin).into_iter().filter(|delivery| delivery.stamp.0 == inode).collect()
 }
 
 /// The files that a plugin has handled, by whatever name.

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,17 @@ impl Random {
         let directory = self.directory(root);
         directory.join(format!("f{}", self.below(12)))
     }
+
+    fn link(&mut self, root: &Path) -> PathBuf {
+        let directory = self.directory(root);
+        directory.join(format!("link{}", self.below(4)))
+    }
+}
+
+/// A name that was never used before.
+fn unique() -> String {
+    static NAMES: AtomicU64 = AtomicU64::new(0);
+    format!("once{}", NAMES.fetch_add(1, Ordering::Relaxed))
 }
 
 /// One change; whether it succeeds is no matter.
@@ -42,7 +54,12 @@ fn change(random: &mut Random, root: &Path) {
             .and_then(|mut f| f.write_all(b"more")),
         34..39 => fs::rename(random.file(root), random.file(root)),
         39..41 => fs::rename(random.directory(root), random.directory(root)),
-        41..44 => fs::hard_link(random.file(root), random.file(root)),
+        // Once written, never again: what is written by one name is told of that name alone.
+        41..43 => {
+            let (once, link) = (random.directory(root).join(unique()), random.link(root));
+            fs::write(&once, "written once").and_then(|()| fs::hard_link(once, link))
+        }
+        43 => fs::rename(random.link(root), random.link(root)),
         44..47 => fs::remove_file(random.file(root)),
         _ => {
             let directory = random.directory(root);
@@ -85,8 +102,7 @@ fn random_changes_by_four_writers() {
                 });
             }
         });
-        // Nobody has written a link: what `print` was told of the file under its first name is all.
-        Case::all("n: churn", &host).at_least_once();
+        Case::all("n: churn", &host).by_own_name().at_least_once();
         let expected = directories(&root);
         let agreed = until(|| (watches(&host) == expected).then_some(()));
         assert!(agreed.is_some(), "{} watches, {expected} directories", watches(&host));

@@ -45,7 +45,7 @@ fn a_directory_renamed_back_and_forth() {
             }
         });
         // A file goes by the name that its directory had when it was handled.
-        Case::all("m: renamed back and forth", &host).by_stamp().exactly_once();
+        Case::all("m: renamed back and forth", &host).by_own_name().exactly_once();
         for plugin in ["recorder", "print"] {
             let doubled: Vec<_> = times(&host, plugin).into_iter().filter(|(_, times)| *times > 1).collect();
             assert!(doubled.is_empty(), "{plugin}: {doubled:?}");
