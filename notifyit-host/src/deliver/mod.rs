@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `inlet` | where the rescan puts in what it has found |
+//! | `offered` | what polls have put in already |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `attempt` | where the file is now, what it is like, the call |
@@ -13,6 +14,7 @@
 //! | `watchdog` | says who does not come back |
 
 mod inlet;
+mod offered;
 mod lane;
 mod worker;
 mod attempt;
@@ -53,6 +55,7 @@ use crate::source::shared::SharedTree;
 
 pub use attempt::Places;
 pub use inlet::{Existing, Inlet};
+use offered::Offered;
 
 /// What a lane is made of.
 pub struct LaneSpec {
@@ -66,6 +69,8 @@ pub struct LaneSpec {
     pub capacity: usize,
     /// When a call has taken too long.
     pub timeout: Option<Duration>,
+    /// For how long a file must not have changed.
+    pub quiet: Option<Duration>,
     /// When to try again.
     pub retry: RetryPolicy,
     /// How it came in: if it cannot be made, is that the end, or is it left out?
@@ -147,12 +152,12 @@ impl Lanes {
     }
 
     fn add(&mut self, spec: LaneSpec, outside: &Outside) -> Result<()> {
-        let LaneSpec { name, subscription, workers, capacity, timeout, retry, create, by: _ } = spec;
+        let LaneSpec { name, subscription, workers, capacity, timeout, quiet, retry, create, by: _ } = spec;
         let lane = Arc::new(Lane::new(
             (LaneId(self.lanes.len()), name),
             subscription,
             retry,
-            timeout,
+            (timeout, quiet),
             (capacity, workers),
             outside.rescans.clone(),
         ));
@@ -205,7 +210,8 @@ impl Lanes {
     /// The end where findings go in, for the rescan. `started_nanos` is from before the first watch was in place.
     pub fn inlet(&self, watches: Vec<(Patterns, Existing)>, started_nanos: u64, outside: &Outside) -> Inlet {
         let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
-        Inlet { gates: self.gates(), ledger, tree, watches, started_nanos }
+        let offered = Offered::new(self.lanes.len());
+        Inlet { gates: self.gates(), ledger, tree, watches, started_nanos, offered }
     }
 
     fn gates(&self) -> Vec<Gate> {

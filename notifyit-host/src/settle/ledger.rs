@@ -13,7 +13,7 @@ use crate::event::LaneId;
 use crate::sys::Stat;
 
 /// One version of one file, as the ledger knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
     place: u64,
     stamp: u64,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashMap;
 
+use super::filesystem::Terms;
 use crate::event::{NodeId, WatchId};
 
 /// One watched directory.
@@ -71,6 +72,7 @@ pub struct Tree {
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
     serials: u64,
+    pub(super) terms: FxHashMap<WatchId, Terms>,
 }
 
 impl Tree {
@@ -153,7 +155,7 @@ impl Tree {
         self.node(id).serial
     }
 
-    /// Every directory that is watched.
+    /// Every directory that is watched: not those that are polled.
     pub fn all(&self) -> Vec<NodeId> {
         let numbered = (0_u32..).map(NodeId).zip(&self.nodes);
         let watched = numbered.filter(|(_, node)| node.as_ref().is_some_and(|n| !n.buried && n.wd.is_some()));
