@@ -1,5 +1,8 @@
-//! The kernel's limits: said with the number and the remedy.
+//! The kernel's limits, said with the number and the remedy; and directories that cannot be watched yet.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use notifyit_tests::{Host, skip};
@@ -42,4 +45,60 @@ fn too_few_instances_are_told_with_the_number_and_the_remedy() {
     let Some(wrapper) = limited("max_inotify_instances", 0) else { return };
     let exit = Host::new().plugin("print").wrapped(wrapper).run();
     exit.code(1).one_error(&["no inotify instances left (limit 0", "sysctl", "instances="]);
+}
+
+#[test]
+fn a_directory_that_got_no_watch_gets_one_when_there_is_one_left() {
+    let Some(wrapper) = limited("max_inotify_watches", 4) else { return };
+    let host = Host::new().plugin("recorder").arg("-r");
+    for directory in ["a", "b", "c"] {
+        host.mkdir(directory);
+    }
+    let host = host.wrapped(wrapper).start();
+    host.mkdir("late/deep");
+    host.logged(&["ERROR", "no inotify watches left (limit 4)"]);
+    host.write("late/deep/x.txt", "x");
+    for directory in ["a", "b"] {
+        std::fs::remove_dir(host.path(directory)).expect("it is empty");
+    }
+    host.handled("recorder", "late/deep/x.txt");
+    host.write("late/y.txt", "x");
+    host.handled("recorder", "late/y.txt");
+    assert_eq!(host.times_done("recorder", "late/deep/x.txt"), 1);
+    host.stop().success();
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_told_and_the_rest_is_watched() {
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let host = Host::new().plugin("recorder").arg("-r");
+    let mut try_it = std::process::Command::new(nobody[0]);
+    let executable = notifyit_tests::library("print");
+    let allowed =
+        try_it.args(&nobody[1..]).args(["test".as_ref(), "-r".as_ref(), executable.as_os_str()]).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        return skip("needs root, setpriv, and a target directory that everyone may read");
+    }
+    let open =
+        |path: &Path| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    open(host.temp());
+    host.mkdir("locked");
+    fs::set_permissions(host.path("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    host.mkdir("free");
+    // The directory above is open to all now, so that the plugins are not to be trusted.
+    let host = host.args(["--trust", "off"]).wrapped(nobody.map(OsStr::new)).start();
+    host.logged(&["WARN", "locked", "ermission denied"]);
+    host.write("free/a.txt", "x");
+    host.handled("recorder", "free/a.txt");
+    // When it may be read, it is watched, and what has landed meanwhile is found.
+    host.mkdir("locked/sub");
+    host.write("locked/sub/b.txt", "x");
+    fs::set_permissions(host.path("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    host.logged(&["INFO", "locked", "is watched now"]);
+    host.handled("recorder", "locked/sub/b.txt");
+    host.write("locked/c.txt", "x");
+    host.handled("recorder", "locked/c.txt");
+    assert_eq!(host.times_done("recorder", "locked/sub/b.txt"), 1);
+    assert_eq!(host.count_logged(&["locked", "is not watched"]), 1);
+    host.stop().success();
 }

@@ -54,7 +54,10 @@ fn the_first_command_prints_paths_and_the_second_runs_a_program() {
 #[test]
 fn the_configuration_is_one_that_the_host_takes() {
     let [config] = blocks("toml").try_into().expect("one example");
-    let config = config.replace("/etc/notifyit/plugins", "{plugins}").replace("/srv/incoming", "{root}").replace("/var/lib/notifyit", "{temp}/state");
+    let config = config
+        .replace("/etc/notifyit/plugins", "{plugins}")
+        .replace("/srv/incoming", "{root}")
+        .replace("/var/lib/notifyit", "{temp}/state");
     let exit = Host::new().plugin("print").plugin("exec").verb("check").config(&config).run();
     exit.success();
     assert_eq!(exit.lines(&["all is well", "print", "thumbnails"]).len(), 1);

@@ -1,11 +1,10 @@
 //! The watched tree: directories that come, go and move.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use notifyit_tests::{Host, Running, skip, until};
+use notifyit_tests::{Host, Running, until};
 
 fn recursive() -> Host {
     Host::new().plugin("recorder").arg("-r")
@@ -283,31 +282,6 @@ fn a_root_that_is_removed_is_told_and_watched_anew_when_it_is_back() {
     host.logged(&["WARN", root.to_str().unwrap()]);
     fs::create_dir(&root).unwrap();
     probe(&host, "");
-    host.stop().success();
-}
-
-#[test]
-fn a_directory_that_may_not_be_read_is_told_and_the_rest_is_watched() {
-    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let host = recursive();
-    let mut try_it = std::process::Command::new(nobody[0]);
-    let executable = notifyit_tests::library("print");
-    let allowed =
-        try_it.args(&nobody[1..]).args(["test".as_ref(), "-r".as_ref(), executable.as_os_str()]).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        return skip("needs root, setpriv, and a target directory that everyone may read");
-    }
-    let open =
-        |path: &Path| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    open(host.temp());
-    host.mkdir("locked");
-    fs::set_permissions(host.path("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    host.mkdir("free");
-    // The directory above is open to all now, so that the plugins are not to be trusted.
-    let host = host.args(["--trust", "off"]).wrapped(nobody.map(OsStr::new)).start();
-    host.logged(&["WARN", "locked", "ermission denied"]);
-    host.write("free/a.txt", "x");
-    host.handled("recorder", "free/a.txt");
     host.stop().success();
 }
 

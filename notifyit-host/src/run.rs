@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use inotify::WatchMask;
@@ -25,10 +25,10 @@ use crate::route::Subscription;
 use crate::settle::ledger::Ledger;
 use crate::source::fence::SourceHandle;
 use crate::source::inotify::Source;
-use crate::source::rescan::{Order, Rescan, RescanHandle};
+use crate::source::rescan::{Order, Rescan, RescanHandle, Share};
 use crate::source::shared::{Numbering, SharedTree};
 use crate::source::tree::Tree;
-use crate::source::{MayBeMissing, Root, Sink};
+use crate::source::{Backend, MayBeMissing, Root, Sink};
 use crate::sys;
 
 /// Why the host stops.
@@ -63,9 +63,10 @@ pub fn watch(settings: &Settings) -> Result<()> {
         specs.push(lane_spec(settings, member, &services)?);
     }
     let mut lanes = Lanes::start(specs, &outside)?;
-    let (source, rescan) = match start_sources(settings, &lanes, &outside, at_nanos, (stop, &begun)) {
+    let (source, rescans) = match start_sources(settings, &lanes, &outside, at_nanos, (stop, &begun)) {
         Ok(threads) => threads,
         Err(error) => {
+            outside.rescans.stop();
             lanes.stop(Instant::now());
             return Err(error);
         }
@@ -75,11 +76,10 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let result = say_why(why);
     outside.rescans.stop();
     outside.source.stop();
-    for (name, thread) in [("source", source), ("rescan", rescan)] {
-        if thread.join().is_err() {
-            error!("the {name} has panicked");
-        }
+    if source.join().is_err() {
+        error!("the source has panicked");
     }
+    leave(rescans);
     let left = lanes.stop(Instant::now() + settings.grace);
     for (name, count) in &left {
         let word = if *count == 1 { "event" } else { "events" };
@@ -133,22 +133,40 @@ fn outside(settings: &Settings, members: &[Member]) -> Result<Outside> {
     })
 }
 
-/// Adds every watch, then starts the two threads that events come from.
+/// The rescan's threads end by themselves, but for one that waits for a file system that does not answer: nobody can
+/// end that one.
+fn leave(threads: [JoinHandle<()>; 2]) {
+    let patience = Instant::now() + Duration::from_secs(2);
+    for thread in threads {
+        while !thread.is_finished() && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if !thread.is_finished() {
+            warn!("a file system does not answer; leaving without waiting for it");
+        } else if thread.join().is_err() {
+            error!("the rescan has panicked");
+        }
+    }
+}
+
+/// Adds every watch, then starts the threads that events come from.
 fn start_sources(
     settings: &Settings,
     lanes: &Lanes,
     outside: &Outside,
     at_nanos: u64,
     (stop, begun): (Sender<Stop>, &AtomicBool),
-) -> Result<(JoinHandle<()>, JoinHandle<()>)> {
+) -> Result<(JoinHandle<()>, [JoinHandle<()>; 2])> {
     let watches = &settings.watches;
     let entrance = lanes.entrance(watches.iter().map(|watch| watch.patterns.clone()).collect(), outside);
-    let existing = watches.iter().map(|watch| (watch.patterns.clone(), existing(watch))).collect();
-    let inlet = lanes.inlet(existing, at_nanos, outside)?;
     let Places { tree, renames, .. } = outside.places.as_ref();
     let (handle, rescans) = (outside.source.clone(), outside.rescans.clone());
-    let paths = watches.iter().map(|watch| watch.path.clone()).collect();
-    let rescan = Rescan::new(rescans.clone(), Arc::clone(tree), paths, inlet);
+    let rescan = |share| -> Result<_> {
+        let existing = watches.iter().map(|watch| (watch.patterns.clone(), existing(watch))).collect();
+        let inlet = lanes.inlet(existing, at_nanos, outside)?;
+        Ok(Rescan::new(share, rescans.clone(), Arc::clone(tree), roots(settings), inlet))
+    };
+    let (prompt, patient) = (rescan(Share::Prompt)?, rescan(Share::Patient)?);
     let source = Source::start(
         roots(settings),
         Arc::clone(tree),
@@ -157,21 +175,30 @@ fn start_sources(
         rescans.clone(),
         entrance,
     )?;
+    // What lands from now on in a directory that is polled is new.
+    let patient = patient.spawn()?;
+    rescans.wait_for_first_polls();
     let watching = watching(&source);
     begun.store(true, Ordering::Release);
     let source = source.spawn(move |error| {
         let _ = stop.send(Stop::Failed(error));
     })?;
     rescans.order(Order::Start);
-    let rescan = rescan.spawn()?;
+    if let Some(every) = settings.rescan_every {
+        rescans.repeat(Order::Quiet { unchanged_for: every.min(TOLD_WITHIN) }, every, Instant::now() + every);
+    }
+    let prompt = prompt.spawn()?;
     info!("ready: {watching}, {}", running(&lanes.names()));
     if settings.state_dir.is_none() {
         info!("no state directory: what lands while the host is down is not seen; name one with --state-dir");
     }
     // Without a supervisor there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    Ok((source, rescan))
+    Ok((source, [prompt, patient]))
 }
+
+/// What has changed so lately is not looked for by the quiet look: its events are under way.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 fn existing(watch: &WatchSettings) -> Existing {
     match watch.existing {
@@ -198,6 +225,13 @@ fn roots(settings: &Settings) -> Vec<Root> {
         recursive: watch.recursive,
         patterns: watch.patterns.clone(),
         may_be_missing: if watch.missing == Missing::Wait { MayBeMissing::Yes } else { MayBeMissing::No },
+        backend: match watch.backend {
+            config::Backend::Auto => Backend::Auto,
+            config::Backend::Inotify => Backend::Inotify,
+            config::Backend::Poll => Backend::Poll,
+        },
+        poll_every: watch.poll_every,
+        stable_for: watch.stable_for,
     };
     settings.watches.iter().map(root).collect()
 }
@@ -259,6 +293,7 @@ fn lane_spec(settings: &Settings, member: &Member, services: &Services) -> Resul
         workers: wanted.workers.min(most),
         capacity: wanted.queue,
         timeout: wanted.timeout,
+        quiet: wanted.quiet,
         retry: RetryPolicy {
             first: wanted.retry.first,
             max: wanted.retry.max,

@@ -78,6 +78,15 @@ pub fn stat_in(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Sta
     looked(statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, WANTED))
 }
 
+/// As [`stat`], but not from what a network file system remembers: its server is asked.
+///
+/// # Errors
+///
+/// As [`stat`].
+pub fn stat_anew(path: &Path) -> io::Result<Option<Stat>> {
+    look(path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC)
+}
+
 const WANTED: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::MODE)
     .union(StatxFlags::INO)

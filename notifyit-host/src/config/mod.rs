@@ -29,7 +29,7 @@ pub use plugin::{Library, PluginSettings, RetrySettings};
 pub use plugins::{Plugins, Request};
 pub use resolved::{LogSettings, Settings, resolve};
 pub use watches::WatchSettings;
-pub use written::Missing;
+pub use written::{Backend, Missing};
 
 #[cfg(test)]
 mod tests;

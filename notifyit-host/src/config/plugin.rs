@@ -43,6 +43,8 @@ pub struct PluginSettings {
     pub queue: usize,
     /// How long an attempt may take, never 0. Default: for ever.
     pub timeout: Option<Duration>,
+    /// For how long a file must not have changed before it is delivered. Default: as soon as it is complete.
+    pub quiet: Option<Duration>,
     /// When it is tried again.
     pub retry: RetrySettings,
     /// What the plugin itself reads.
@@ -74,6 +76,7 @@ impl PluginSettings {
             workers: 1,
             queue: 65_536,
             timeout: None,
+            quiet: None,
             retry: RetrySettings::default(),
             config: Map::new(),
         }
@@ -127,6 +130,7 @@ pub(super) fn resolve(
         workers: written.workers.map_or(defaults.workers, Into::into),
         queue: written.queue.map_or(defaults.queue, |queue| queue.0),
         timeout: written.timeout.map(|timeout| timeout.0),
+        quiet: written.quiet.map(|quiet| quiet.0).filter(|quiet| !quiet.is_zero()),
         retry: retry(ground, &written.retry)?,
         config: written.config.0,
         ..defaults

@@ -29,6 +29,8 @@ pub struct Settings {
     pub trust: Trust,
     /// How long a stop waits for what is queued. Default: 10 seconds.
     pub grace: Duration,
+    /// How often everything is looked at in case something was not told; `None` for never. Default: 1 hour.
+    pub rescan_every: Option<Duration>,
     /// How to log.
     pub log: LogSettings,
     /// What to watch: at least one.
@@ -49,6 +51,7 @@ pub struct LogSettings {
 }
 
 const GRACE: Duration = Duration::from_secs(10);
+const RESCAN_EVERY: Duration = Duration::from_secs(3600);
 
 /// What the command line, the configuration file and the defaults come to. Reads the file.
 ///
@@ -118,6 +121,7 @@ fn settings(ground: &Ground<'_>, written: Written) -> Result<Settings> {
         state_dir,
         trust: args.trust.or(host.trust).unwrap_or_default(),
         grace: args.grace.or(host.grace.map(|grace| grace.0)).unwrap_or(GRACE),
+        rescan_every: host.rescan_every.map_or(Some(RESCAN_EVERY), |every| every.0),
         log: LogSettings {
             format: args.log_format.or(host.log_format).unwrap_or_default(),
             level: level(host.log_level.unwrap_or(LogLevel::Info), args.verbose, args.quiet),

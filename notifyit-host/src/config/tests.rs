@@ -125,6 +125,7 @@ const WHOLE: &str = r#"
 plugin_dirs = ["plugins", "/opt/plugins"]
 trust = "owner"
 grace = "1m"
+rescan_every = 0
 log_format = "json"
 log_level = "warn"
 
@@ -140,6 +141,9 @@ missing = "wait"
 
 [[watch]]
 path = "../spool/out/"
+backend = "auto"
+poll = "30s"
+stable_for = "1s"
 
 [plugin.print]
 
@@ -153,6 +157,7 @@ events = ["landed", "IN_DELETE"]
 workers = 2
 queue = 100
 timeout = "30s"
+quiet = "5s"
 retry = { first = "2s", max = "5m", for = "1h 30m", attempts = 7 }
 [plugin.thumbnails.config]
 command = ["convert", "{file}"]
@@ -175,6 +180,13 @@ fn every_key_of_a_file_arrives() {
     let [incoming, out] = &settings.watches[..] else { panic!("{:?}", settings.watches) };
     assert_eq!((incoming.path.as_path(), incoming.recursive), (Path::new("/srv/incoming"), true));
     assert_eq!((incoming.missing, out.missing), (Missing::Wait, Missing::Error));
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (incoming.backend, incoming.poll_every, incoming.stable_for),
+        (Backend::Auto, seconds(10), None)
+    );
+    assert_eq!((out.backend, out.poll_every, out.stable_for), (Backend::Auto, seconds(30), Some(seconds(1))));
+    assert_eq!(settings.rescan_every, None);
     assert!(incoming.patterns.accepts(Path::new("a.JPG"), Entry::File));
     assert!(!incoming.patterns.accepts(Path::new(".x/a.jpg"), Entry::File));
     assert_eq!(out.path, place.path("etc/../spool/out"));
@@ -190,6 +202,7 @@ fn every_key_of_a_file_arrives() {
     assert_eq!(thumbnails.events, Some(vec![Kind::Landed, Kind::Delete]));
     assert_eq!((thumbnails.workers, thumbnails.queue), (2, 100));
     assert_eq!(thumbnails.timeout, Some(Duration::from_secs(30)));
+    assert_eq!(thumbnails.quiet, Some(Duration::from_secs(5)));
     let [first, max, for_] = [2, 300, 5400].map(Duration::from_secs);
     assert_eq!(thumbnails.retry, RetrySettings { first, max, for_, attempts: Some(7) });
     let config = json!({
@@ -204,7 +217,8 @@ fn the_defaults_are_those_documented() {
     assert_eq!((settings.trust, settings.grace), (Trust::Strict, Duration::from_secs(10)));
     assert_eq!(settings.log, LogSettings { format: LogFormat::Text, level: LevelFilter::INFO });
     let print = instance(&settings, "print");
-    assert_eq!((print.workers, print.queue, print.timeout), (1, 65_536, None));
+    assert_eq!((print.workers, print.queue, print.timeout, print.quiet), (1, 65_536, None, None));
+    assert_eq!(settings.rescan_every, Some(Duration::from_secs(3600)));
     assert_eq!((&print.watch, &print.events), (&None, &None));
     assert!(print.patterns.is_empty() && print.config.is_empty());
     let [first, max, for_] = [1, 600, 86_400].map(Duration::from_secs);
@@ -235,7 +249,7 @@ fn a_file_that_is_wrong_is_told_by_line_column_and_key() {
     wrong_files(
         &files,
         &expect![[r#"
-            etc/n.toml:3:1: host.state: unknown key `state`, expected one of `plugin_dirs`, `state_dir`, `trust`, `grace`, `log_format`, `log_level`
+            etc/n.toml:3:1: host.state: unknown key `state`, expected one of `plugin_dirs`, `state_dir`, `trust`, `grace`, `rescan_every`, `log_format`, `log_level`
             etc/n.toml:1:2: hots: unknown key `hots`, expected one of `host`, `watch`, `plugin`
             etc/n.toml:1:8: host: invalid type: integer `5`, expected a table
             etc/n.toml:2:9: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"
@@ -244,7 +258,7 @@ fn a_file_that_is_wrong_is_told_by_line_column_and_key() {
             etc/n.toml:2:21: host.plugin_dirs: a path cannot be empty
             etc/n.toml:1:1: watch: invalid type: table, expected a list: each watch begins with [[watch]]
             etc/n.toml:2:1: watch: missing key `path`
-            etc/n.toml:1:24: watch.pth: unknown key `pth`, expected one of `name`, `path`, `recursive`, `include`, `exclude`, `ignore_case`, `existing`, `missing`
+            etc/n.toml:1:24: watch.pth: unknown key `pth`, expected one of `name`, `path`, `recursive`, `include`, `exclude`, `ignore_case`, `existing`, `missing`, `backend`, `poll`, `stable_for`
             etc/n.toml:5:3: watch.exclude: bad pattern "[a": unclosed character class; missing ']'
             etc/n.toml:3:12: watch.existing: unknown value `maybe`, expected `skip` or `deliver`
             etc/n.toml:3:11: watch.missing: unknown value `skip`, expected `error` or `wait`
@@ -284,7 +298,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
     wrong_files(
         &files.each_ref().map(String::as_str),
         &expect![[r#"
-        etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `retry`, `config`
+        etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `retry`, `config`
         etc/n.toml:4:11: plugin.x.workers: invalid value: integer `0`, expected a number from 1 to 65535
         etc/n.toml:4:11: plugin.x.workers: invalid value: integer `70000`, expected a number from 1 to 65535
         etc/n.toml:4:9: plugin.x.queue: 0 is no queue's length: 1 to 16777216 are possible
@@ -411,21 +425,21 @@ fn a_wrong_set_is_named() {
     wrong_sets(
         &sets,
         &expect![[r#"
-        --set plugin.exec.workers=x: plugin.exec.workers: invalid type: string "x", expected a number from 1 to 65535
-        --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `retry`, `config`
-        --set plugin.exec.watch=["x"]: plugin.exec.watch: no watch is named `x`; known are `in`
-        --set plugin.exec.include=['a', '[b']: plugin.exec.include: bad pattern "[b": unclosed character class; missing ']'
-        --set host.grace=5: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"
-        --set a.b.c: there is no `=`; write PLUGIN.KEY=VALUE
-        --set exec=5: what stands before `=` is too short; write PLUGIN.KEY=VALUE
-        --set plugin=5: what stands before `=` is too short; write PLUGIN.KEY=VALUE
-        --set =5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
-        --set a b.c=5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
-        --set [a]\nb=5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
-        --set 'a\u{1b}'.c=1: what stands before `=` is no key; write PLUGIN.KEY=VALUE
-        --set 'a\u{202e}'.c: there is no `=`; write PLUGIN.KEY=VALUE
-        --set a..b=1: what stands before `=` is no key; write PLUGIN.KEY=VALUE
-    "#]],
+            --set plugin.exec.workers=x: plugin.exec.workers: invalid type: string "x", expected a number from 1 to 65535
+            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `retry`, `config`
+            --set plugin.exec.watch=["x"]: plugin.exec.watch: no watch is named `x`; known are `in`
+            --set plugin.exec.include=['a', '[b']: plugin.exec.include: bad pattern "[b": unclosed character class; missing ']'
+            --set host.grace=5: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"
+            --set a.b.c: there is no `=`; write PLUGIN.KEY=VALUE
+            --set exec=5: what stands before `=` is too short; write PLUGIN.KEY=VALUE
+            --set plugin=5: what stands before `=` is too short; write PLUGIN.KEY=VALUE
+            --set =5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
+            --set a b.c=5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
+            --set [a]\nb=5: what stands before `=` is no key; write PLUGIN.KEY=VALUE
+            --set 'a\u{1b}'.c=1: what stands before `=` is no key; write PLUGIN.KEY=VALUE
+            --set 'a\u{202e}'.c: there is no `=`; write PLUGIN.KEY=VALUE
+            --set a..b=1: what stands before `=` is no key; write PLUGIN.KEY=VALUE
+        "#]],
     );
     let twice = wrong_flags(&["--set", "host.grace=1s", "--set", "host.grace.x=1"]);
     assert_eq!(twice, "--set host.grace.x=1: host.grace is no table");
@@ -579,6 +593,25 @@ fn typed_directories_get_the_typed_options() {
 }
 
 #[test]
+fn an_interval_asks_for_polling_unless_the_file_says_when_to() {
+    let watch = |keys: &str| {
+        let settings = of_file(&format!("{WATCH}{keys}"), &[]);
+        (settings.watches[0].backend, settings.watches[0].poll_every.as_secs())
+    };
+    assert_eq!(watch(""), (Backend::Auto, 10));
+    assert_eq!(watch("poll = \"30s\""), (Backend::Poll, 30));
+    assert_eq!(watch("poll = \"30s\"\nbackend = \"auto\""), (Backend::Auto, 30));
+    assert_eq!(watch("backend = \"poll\""), (Backend::Poll, 10));
+    assert_eq!(watch("backend = \"inotify\""), (Backend::Inotify, 10));
+    let typed = of_file(WATCH, &["--poll=2s", "in"]);
+    let [incoming, typed] = &typed.watches[..] else { panic!("{:?}", typed.watches) };
+    assert_eq!(
+        (incoming.backend, typed.backend, typed.poll_every.as_secs()),
+        (Backend::Auto, Backend::Poll, 2)
+    );
+}
+
+#[test]
 fn names_of_watches_are_made_unique() {
     let file = "[[watch]]\npath = \"/a/in\"\n[[watch]]\npath = \"/b/in\"\n[[watch]]\nname = \"in-2\"\npath = \"/\"\n";
     assert_eq!(
@@ -593,7 +626,7 @@ fn names_of_watches_are_made_unique() {
 #[test]
 fn flags_that_would_do_nothing_are_refused() {
     let place = Place::with(WATCH);
-    for flag in ["--recursive", "--include=a", "--exclude=a", "--ignore-case"] {
+    for flag in ["--recursive", "--include=a", "--exclude=a", "--ignore-case", "--poll"] {
         let error = place.resolve(&["-c", "etc/n.toml", flag]).unwrap_err();
         let name = flag.split('=').next().unwrap();
         let expected = format!("{name} is for directories on the command line, and there is none");

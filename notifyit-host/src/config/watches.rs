@@ -1,13 +1,14 @@
 //! What to watch, resolved.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use toml::Spanned;
 
 use super::UsageError;
 use super::resolved::{Ground, once_each};
-use super::written::{Missing, Watch};
+use super::written::{Backend, Missing, Watch};
 use crate::cli::{Existing, WatchArgs};
 use crate::patterns::{Case, Patterns};
 
@@ -26,7 +27,16 @@ pub struct WatchSettings {
     pub existing: Existing,
     /// What to do if it is not there at the start.
     pub missing: Missing,
+    /// How it is known what lands there.
+    pub backend: Backend,
+    /// If it is polled: how long after the end of a poll. Default: 10 seconds.
+    pub poll_every: Duration,
+    /// Where the kernel does not say whether a file is complete: so long unchanged is. Default: 3 seconds where it is
+    /// polled, 2 elsewhere.
+    pub stable_for: Option<Duration>,
 }
+
+const POLL_EVERY: Duration = Duration::from_secs(10);
 
 /// A watch that may not have its name yet.
 struct Draft {
@@ -57,6 +67,7 @@ fn written_watch(ground: &Ground<'_>, watch: Watch, before: &[Draft]) -> Result<
         return Err(ground.layers.error(&name.span(), message));
     }
     let case = if watch.ignore_case { Case::Ignored } else { Case::Sensitive };
+    let backend = backend(ground, &watch)?;
     let settings = WatchSettings {
         name: String::new(),
         path: ground.absolute(&watch.path),
@@ -64,8 +75,23 @@ fn written_watch(ground: &Ground<'_>, watch: Watch, before: &[Draft]) -> Result<
         patterns: Patterns::compile(&watch.include, &watch.exclude, case)?,
         existing: ground.args.existing.unwrap_or(watch.existing),
         missing: if ground.args.wait { Missing::Wait } else { watch.missing },
+        backend,
+        poll_every: watch.poll.map_or(POLL_EVERY, |every| every.into_inner().0),
+        stable_for: watch.stable_for.map(|time| time.0),
     };
     Ok(Draft { name: watch.name.map(|name| name.into_inner().0), settings })
+}
+
+/// An interval alone asks for polling, too.
+fn backend(ground: &Ground<'_>, watch: &Watch) -> Result<Backend> {
+    match (watch.backend, &watch.poll) {
+        (Some(Backend::Inotify), Some(poll)) => Err(ground
+            .layers
+            .error(&poll.span(), "with backend = \"inotify\" nothing is polled; leave one out")),
+        (Some(backend), _) => Ok(backend),
+        (None, Some(_)) => Ok(Backend::Poll),
+        (None, None) => Ok(Backend::Auto),
+    }
 }
 
 fn typed_watches(ground: &Ground<'_>) -> Result<Vec<Draft>> {
@@ -86,6 +112,9 @@ fn typed_watches(ground: &Ground<'_>) -> Result<Vec<Draft>> {
         patterns: patterns.clone(),
         existing: args.existing.unwrap_or_default(),
         missing: if args.wait { Missing::Wait } else { Missing::Error },
+        backend: if args.poll.is_some() { Backend::Poll } else { Backend::Auto },
+        poll_every: args.poll.unwrap_or(POLL_EVERY),
+        stable_for: None,
     };
     Ok(paths.into_iter().map(|path| Draft { name: None, settings: settings(path) }).collect())
 }
@@ -96,6 +125,7 @@ fn flag_for_dirs(args: &WatchArgs) -> Option<&'static str> {
         (!args.include.is_empty(), "--include"),
         (!args.exclude.is_empty(), "--exclude"),
         (args.ignore_case, "--ignore-case"),
+        (args.poll.is_some(), "--poll"),
     ];
     flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
 }

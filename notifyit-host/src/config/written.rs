@@ -33,6 +33,7 @@ pub(super) struct Host {
     pub(super) state_dir: Option<Spanned<FilePath>>,
     pub(super) trust: Option<Trust>,
     pub(super) grace: Option<Time>,
+    pub(super) rescan_every: Option<Pause>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) log_level: Option<LogLevel>,
 }
@@ -55,6 +56,9 @@ pub(super) struct Watch {
     pub(super) existing: Existing,
     #[serde(default)]
     pub(super) missing: Missing,
+    pub(super) backend: Option<Backend>,
+    pub(super) poll: Option<Spanned<TimeOverZero>>,
+    pub(super) stable_for: Option<Time>,
 }
 
 /// `[plugin.NAME]`.
@@ -70,6 +74,7 @@ pub(super) struct Plugin {
     pub(super) workers: Option<NonZeroU16>,
     pub(super) queue: Option<QueueLength>,
     pub(super) timeout: Option<TimeOverZero>,
+    pub(super) quiet: Option<Time>,
     pub(super) retry: Retry,
     pub(super) config: JsonTable,
 }
@@ -94,6 +99,19 @@ pub enum Missing {
     Error,
     /// Wait for it.
     Wait,
+}
+
+/// How it is known what lands in a watched directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// By inotify where it sees everything, by polling elsewhere.
+    #[default]
+    Auto,
+    /// By inotify.
+    Inotify,
+    /// By polling.
+    Poll,
 }
 
 /// `log_level`.
@@ -211,11 +229,37 @@ checked_text!(
     /// A duration longer than zero.
     TimeOverZero(Duration),
     DURATION,
-    |text| match cli::duration(text)? {
-        Duration::ZERO => Err("it must be longer than 0".to_owned()),
-        duration => Ok(duration),
-    }
+    cli::interval
 );
+
+/// The time between two of something that may be switched off: a duration, or 0 for never.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause(pub(super) Option<Duration>);
+
+impl<'de> Deserialize<'de> for Pause {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Pause;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{DURATION}, or 0 for never")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Pause, E> {
+                let pause =
+                    if text == "0" { Duration::ZERO } else { cli::duration(text).map_err(E::custom)? };
+                Ok(Pause((!pause.is_zero()).then_some(pause)))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Pause, E> {
+                let wrong = || E::invalid_value(serde::de::Unexpected::Signed(number), &self);
+                if number == 0 { Ok(Pause(None)) } else { Err(wrong()) }
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
 
 /// Is this a name that a plugin can have? It becomes part of file names and log lines.
 pub(super) fn check_name(name: &str) -> Result<(), String> {

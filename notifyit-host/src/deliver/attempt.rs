@@ -6,15 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notifyit_plugin_api::Kind;
 use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
+use notifyit_plugin_api::{Kind, Origin};
 use tracing::debug;
 
 use super::lane::Lane;
-use super::retry::{FENCES, Work};
-use crate::event::{Certainty, FileEvent};
+use super::retry::{FENCES, Waiting, Work};
+use crate::event::{Certainty, FileEvent, WatchId};
 use crate::plugin::{Instance, Reply};
 use crate::settle::ledger::{Ledger, Version};
+use crate::source::filesystem::Terms;
 use crate::source::renames::Renames;
 use crate::source::shared::SharedTree;
 use crate::sys::{self, Stat};
@@ -93,10 +94,12 @@ impl Attempt {
             return Tried::Moot;
         }
         let Some((watch, directory)) = self.locate(&work.event) else { return Tried::Gone };
+        let terms = self.terms(watch);
         let is_supposed = work.event.certainty == Certainty::Supposed;
-        let looked = sys::stat(self.path());
+        let is_to_be_compared = !terms.leases && work.is_to_be_asked();
+        let looked = if is_to_be_compared { sys::stat_anew(self.path()) } else { sys::stat(self.path()) };
         let stat = looked.as_ref().ok().and_then(Option::as_ref);
-        work.version = stat.map(|stat| Version::new(directory, &work.event.name, stat));
+        work.version = stat.map(|stat| Version::new(directory, &work.event.name, &terms.stamp(*stat)));
         if is_supposed && work.version.as_ref().is_some_and(|v| self.ledger.is_finished(lane.id, v)) {
             return Tried::Moot;
         }
@@ -106,17 +109,23 @@ impl Attempt {
             Ok(Some(stat)) if (is_supposed || work.event.kind == Kind::Landed) && !stat.is_file() => {
                 return Tried::Moot;
             }
-            Ok(Some(stat)) if work.is_to_be_asked() => {
-                let pause = work.inquiry.ask(self.path(), stat, Instant::now());
-                return pause.map_or(Tried::Free, Tried::Busy);
+            Ok(Some(stat)) => {
+                if let Some(pause) = wait_for_quiet(lane, work, terms.stamp(stat)) {
+                    return Tried::Busy(pause);
+                }
+                if work.is_to_be_asked() {
+                    let pause = work.inquiry.ask(self.path(), stat, terms, Instant::now());
+                    return pause.map_or(Tried::Free, Tried::Busy);
+                }
+                Some(stat)
             }
-            Ok(stat) => stat,
+            Ok(None) => None,
             Err(error) => {
                 debug!("failed to look at {:?}: {error}", self.path());
                 None
             }
         };
-        let raw = self.raw(lane, work, watch, stat);
+        let raw = self.raw(lane, work, (watch, terms), stat);
         let in_hand = &lane.desks[worker].in_hand;
         if lane.timeout.is_some() {
             in_hand.begin(&self.path);
@@ -159,14 +168,37 @@ impl Attempt {
         work.event.kind == Kind::Landed && lane.subscription.hears_of_rename(watch, &to)
     }
 
-    fn raw<'a>(&'a self, lane: &Lane, work: &'a Work, watch: usize, stat: Option<Stat>) -> EventRaw<'a> {
+    fn terms(&self, watch: usize) -> Terms {
+        u16::try_from(watch)
+            .map_or_else(|_| Terms::default(), |id| self.places.tree.read().terms(WatchId(id)))
+    }
+
+    /// Has a rescan found what waits here, in the same version? It is looked at anew when it is due.
+    pub(super) fn waits_already(&mut self, waiting: &Waiting, event: &FileEvent) -> bool {
+        let Some(work) = waiting.get(event).filter(|_| event.origin != Origin::Live) else { return false };
+        if work.since.is_none() {
+            return true;
+        }
+        let Some((watch, directory)) = self.locate(event) else { return true };
+        let terms = self.terms(watch);
+        let stat = sys::stat(self.path()).ok().flatten();
+        stat.map(|stat| Version::new(directory, &event.name, &terms.stamp(stat))) == work.version
+    }
+
+    fn raw<'a>(
+        &'a self,
+        lane: &Lane,
+        work: &'a Work,
+        (watch, terms): (usize, Terms),
+        stat: Option<Stat>,
+    ) -> EventRaw<'a> {
         let name = self.places.watches[watch].as_str();
         let event = &work.event;
         let root = &self.path[..self.root];
         let root = if root.len() > 1 { &root[..root.len() - 1] } else { root };
         let from = event.renamed_from.as_ref().map_or(&[][..], |path| path.as_os_str().as_bytes());
         EventRaw {
-            id: identity(name, &self.path[self.root..], stat),
+            id: identity(name, &self.path[self.root..], stat.map(|stat| terms.stamp(stat))),
             kind: event.kind.code(),
             origin: event.origin.code(),
             attempt: work.failed.saturating_add(1),
@@ -188,6 +220,12 @@ impl Attempt {
             extra: Bytes::EMPTY,
         }
     }
+}
+
+/// How long this lane is to wait until the file is quiet, if it cares.
+fn wait_for_quiet(lane: &Lane, work: &mut Work, stat: Stat) -> Option<Duration> {
+    let quiet = lane.quiet.filter(|_| work.event.is_landing())?;
+    work.inquiry.wait_for_quiet(stat, quiet, sys::wall_nanos(), Instant::now())
 }
 
 /// Names a version of a file: watch, relative path, inode, size, mtime. FNV-1a, 64 bits: a handler may keep these

@@ -8,18 +8,20 @@
 //! |---|---|
 //! | free | wait for a fence: if the file's close-write comes first, that is the event; else deliver |
 //! | busy | ask again, after 10 ms, doubling to 10 s; the close-write takes its place if it comes |
-//! | no lease to be had | complete when the file has not changed for [`STABLE_FOR`] |
+//! | no lease to be had | complete when the file has not changed for `stable_for` |
 //!
 //! A file that is empty and young is taken for busy without asking: `open(2)` with `O_CREAT` makes the file, and tells
 //! of that, a moment before it opens it.
+//!
+//! Where the file system's leases mean nothing, as across a network, none is asked. A plugin may also want a file to be
+//! `quiet`: not changed for so long, whatever told of it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::source::filesystem::Terms;
 use crate::sys::{self, Lease, Stat};
 
-/// Without leases: so long unchanged is complete.
-const STABLE_FOR: Duration = Duration::from_secs(2);
 /// The first pause before a busy file is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// The longest one.
@@ -36,11 +38,14 @@ pub(super) struct Inquiry {
 
 impl Inquiry {
     /// Asks. Returns how long to wait before the next time, or `None` if the file is free.
-    pub(super) fn ask(&mut self, path: &Path, stat: Stat, now: Instant) -> Option<Duration> {
+    pub(super) fn ask(&mut self, path: &Path, stat: Stat, terms: Terms, now: Instant) -> Option<Duration> {
+        if !terms.leases {
+            return self.compare(terms.stamp(stat), terms.stable_for, now);
+        }
         if !is_just_made(stat, sys::wall_nanos()) {
             match sys::ask_for_lease(path) {
                 Lease::Free => self.is_free = true,
-                Lease::Unavailable => self.compare(stat, now),
+                Lease::Unavailable => return self.compare(stat, terms.stable_for, now),
                 Lease::Busy => {}
             }
         }
@@ -49,13 +54,34 @@ impl Inquiry {
         }
         let pause = ASK_AGAIN.saturating_mul(1_u32.checked_shl(self.asked).unwrap_or(u32::MAX));
         self.asked += 1;
-        Some(pause.min(if self.unchanged.is_some() { STABLE_FOR } else { ASK_AT_LEAST }))
+        Some(pause.min(ASK_AT_LEAST))
     }
 
-    fn compare(&mut self, stat: Stat, now: Instant) {
+    /// Without a lease: has it been the same for so long?
+    fn compare(&mut self, stat: Stat, stable_for: Duration, now: Instant) -> Option<Duration> {
+        let left = self.unchanged_since(stat, now) + stable_for;
+        self.is_free = left <= now;
+        (!self.is_free).then(|| left - now)
+    }
+
+    /// How long to wait until the file has been quiet for so long: by its change time, which nobody can set, or, where
+    /// that is in the future, since it was first seen like this. `None` if it has.
+    pub(super) fn wait_for_quiet(
+        &mut self,
+        stat: Stat,
+        quiet: Duration,
+        wall_nanos: u64,
+        now: Instant,
+    ) -> Option<Duration> {
+        let age = wall_nanos.checked_sub(stat.ctime_nanos);
+        let age = age.map_or_else(|| now - self.unchanged_since(stat, now), Duration::from_nanos);
+        (age < quiet).then(|| quiet - age)
+    }
+
+    fn unchanged_since(&mut self, stat: Stat, now: Instant) -> Instant {
         match self.unchanged {
-            Some((before, since)) if before == stat => self.is_free = now - since >= STABLE_FOR,
-            _ => self.unchanged = Some((stat, now)),
+            Some((before, since)) if before == stat => since,
+            _ => self.unchanged.insert((stat, now)).1,
         }
     }
 }
@@ -81,13 +107,18 @@ mod tests {
         let mut writer = File::create(&path).unwrap();
         std::io::Write::write_all(&mut writer, b"x").unwrap();
         let (mut inquiry, now) = (Inquiry::default(), Instant::now());
-        let pauses: Vec<u128> =
-            (0..12).map(|_| inquiry.ask(&path, stat(&path), now).unwrap().as_millis()).collect();
+        let pauses: Vec<u128> = (0..12)
+            .map(|_| inquiry.ask(&path, stat(&path), Terms::default(), now).unwrap().as_millis())
+            .collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_000, 10_000]);
         drop(writer);
-        assert_eq!(inquiry.ask(&path, stat(&path), now), None);
+        assert_eq!(inquiry.ask(&path, stat(&path), Terms::default(), now), None);
         let reader = File::open(&path).unwrap();
-        assert_eq!(Inquiry::default().ask(&path, stat(&path), now), None, "a reader does not matter");
+        assert_eq!(
+            Inquiry::default().ask(&path, stat(&path), Terms::default(), now),
+            None,
+            "a reader does not matter"
+        );
         drop(reader);
     }
 
@@ -97,7 +128,7 @@ mod tests {
         let path = dir.path().join("f");
         File::create(&path).unwrap();
         let stat = stat(&path);
-        assert!(Inquiry::default().ask(&path, stat, Instant::now()).is_some());
+        assert!(Inquiry::default().ask(&path, stat, Terms::default(), Instant::now()).is_some());
         let modified = stat.modified_nanos();
         assert!(is_just_made(stat, modified) && is_just_made(stat, modified + 999_999_999));
         assert!(!is_just_made(stat, modified + 1_000_000_000));
@@ -110,16 +141,54 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         std::fs::write(&path, "1").unwrap();
-        let (mut inquiry, start) = (Inquiry::default(), Instant::now());
+        let writer = File::options().append(true).open(&path).unwrap();
+        let (mut inquiry, start, second) = (Inquiry::default(), Instant::now(), Duration::from_secs(1));
+        let terms = Terms { leases: false, stable_for: 3 * second, ..Terms::default() };
         let one = stat(&path);
-        inquiry.compare(one, start);
+        assert_eq!(inquiry.ask(&path, one, terms, start), Some(3 * second));
         std::fs::write(&path, "22").unwrap();
         let two = stat(&path);
-        inquiry.compare(two, start + STABLE_FOR);
-        assert!(!inquiry.is_free, "it has changed");
-        inquiry.compare(two, start + STABLE_FOR + Duration::from_secs(1));
+        assert_eq!(inquiry.ask(&path, two, terms, start + 3 * second), Some(3 * second), "it has changed");
+        assert_eq!(inquiry.ask(&path, two, terms, start + 5 * second), Some(second));
         assert!(!inquiry.is_free);
-        inquiry.compare(two, start + 2 * STABLE_FOR);
+        assert_eq!(inquiry.ask(&path, two, terms, start + 6 * second), None, "no lease was asked");
         assert!(inquiry.is_free);
+        drop(writer);
+    }
+
+    #[test]
+    fn where_inodes_do_not_last_another_one_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "1").unwrap();
+        let (stat, start, second) = (stat(&path), Instant::now(), Duration::from_secs(1));
+        let other = Stat { inode: stat.inode + 1, ..stat };
+        let left = |inodes_last| {
+            let terms = Terms { leases: false, inodes_last, stable_for: second, ..Terms::default() };
+            let mut inquiry = Inquiry::default();
+            inquiry.ask(&path, stat, terms, start);
+            inquiry.ask(&path, other, terms, start + second)
+        };
+        assert_eq!((left(false), left(true)), (None, Some(second)));
+    }
+
+    #[test]
+    fn a_file_is_quiet_when_it_has_not_changed_for_so_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        File::create(&path).unwrap();
+        let (stat, start, second) = (stat(&path), Instant::now(), Duration::from_secs(1));
+        let at = |nanos: u64, now| Inquiry::default().wait_for_quiet(stat, 2 * second, nanos, now);
+        assert_eq!(at(stat.ctime_nanos, start), Some(2 * second));
+        assert_eq!(at(stat.ctime_nanos + 500_000_000, start), Some(3 * second / 2));
+        assert_eq!(at(stat.ctime_nanos + 2_000_000_000, start), None);
+        let old = Stat { mtime_seconds: 0, ..stat };
+        let wait = |stat, nanos| Inquiry::default().wait_for_quiet(stat, second, nanos, start);
+        assert_eq!(wait(old, stat.ctime_nanos), Some(second), "whoever sets mtime back has changed it");
+
+        let mut inquiry = Inquiry::default();
+        let mut ahead = |now| inquiry.wait_for_quiet(stat, second, stat.ctime_nanos - 1, now);
+        assert_eq!(ahead(start), Some(second), "by a clock that is ahead of ours");
+        assert_eq!(ahead(start + second), None);
     }
 }

@@ -3,12 +3,14 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::entrance::Gate;
+use super::offered::Offered;
 use crate::event::{Certainty, FileEvent};
 use crate::patterns::{Entry, Patterns};
 use crate::settle::ledger::{FirstLook, Ledger, Stamp, Version};
-use crate::source::rescan::{Arrival, Finder, Found, Order};
+use crate::source::rescan::{Arrival, Finder, Found, Order, Turn};
 use crate::source::shared::{Numbering, SharedTree};
 use crate::sys;
 
@@ -31,6 +33,7 @@ pub struct Inlet {
     pub(super) watches: Vec<(Patterns, Existing)>,
     /// For each lane and watch: whether it has looked at it before.
     pub(super) looks: Vec<Vec<FirstLook>>,
+    pub(super) offered: Offered,
 }
 
 /// What is to be done with a file for one lane.
@@ -44,9 +47,13 @@ impl Inlet {
         let changed = found.stat.ctime_nanos;
         let before = |nanos: u64| if changed < nanos { Judgement::Finish } else { Judgement::Deliver };
         match found.order {
-            Order::Start | Order::Root(_) => {
-                let watch = usize::from(found.watch.0);
-                match (self.watches[watch].1, self.looks[lane][watch]) {
+            // A file server's clock may be another than ours.
+            Order::Poll { turn: Turn::AtStart, .. } => match (self.existing(found), self.look(found, lane)) {
+                (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
+                (Existing::Skip, FirstLook::Before(_)) => Judgement::Finish,
+            },
+            Order::Start | Order::Root(_) | Order::Poll { turn: Turn::Appeared, .. } => {
+                match (self.existing(found), self.look(found, lane)) {
                     (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
                     (Existing::Skip, FirstLook::Before(nanos)) => before(nanos),
                 }
@@ -61,9 +68,19 @@ impl Inlet {
                 }
             }
             Order::NewDirectories { arrival: Arrival::Doubted, since_nanos, .. } => before(*since_nanos),
-            Order::Overflow | Order::Behind(_) => Judgement::Deliver,
+            Order::Overflow | Order::Behind(_) | Order::Poll { .. } | Order::Quiet { .. } => {
+                Judgement::Deliver
+            }
             Order::Prune => Judgement::Deliver,
         }
+    }
+
+    fn existing(&self, found: &Found<'_>) -> Existing {
+        self.watches[usize::from(found.watch.0)].1
+    }
+
+    fn look(&self, found: &Found<'_>, lane: usize) -> FirstLook {
+        self.looks[lane][usize::from(found.watch.0)]
     }
 
     fn found_for(&mut self, lane: usize, found: &Found<'_>, relative: &Path) -> bool {
@@ -74,16 +91,22 @@ impl Inlet {
         }
         let Some(kind) = gate.lane.subscription.wants_file(found.watch, relative) else { return false };
         let place = (found.directory, found.name);
+        let stamped = self.tree.read().terms(found.watch).stamp(found.stat);
         if matches!(found.order, Order::Prune) {
             self.ledger.memory().inspect(|memory| memory.keep(id, place));
             return false;
         }
-        if self.ledger.has(id, place, Stamp::of(&found.stat)) {
+        if self.ledger.has(id, place, Stamp::of(&stamped)) {
             return false;
         }
         let name = Arc::from(found.name);
+        let version = Version::new(found.directory, &name, &stamped);
         if let Judgement::Finish = self.judge(found, lane) {
-            self.ledger.finish(id, &Version::new(found.directory, &name, &found.stat));
+            self.ledger.finish(id, &version);
+            return false;
+        }
+        let is_poll = matches!(found.order, Order::Poll { .. });
+        if is_poll && self.offered.has(id, &version) {
             return false;
         }
         self.gates[lane].take(FileEvent {
@@ -97,6 +120,9 @@ impl Inlet {
             seen_nanos: sys::wall_nanos(),
             renamed_from: None,
         });
+        if is_poll && !self.gates[lane].is_refusing() {
+            self.offered.note(id, version, Instant::now());
+        }
         true
     }
 }
@@ -133,6 +159,12 @@ impl Finder for Inlet {
         if !self.watches[usize::from(found.watch.0)].0.accepts(&relative, Entry::File) {
             return false;
         }
+        // What has changed just now is told of, or will be.
+        if let Order::Quiet { unchanged_for } = found.order
+            && is_young(found.stat.ctime_nanos, *unchanged_for)
+        {
+            return false;
+        }
         let due = (0..self.gates.len()).filter(|lane| self.found_for(*lane, found, &relative)).count();
         due > 0
     }
@@ -150,8 +182,13 @@ impl Finder for Inlet {
         if matches!(order, Order::Start) {
             self.ledger.first_looks_taken();
         }
+        self.offered.forget_older_than(Instant::now());
         for gate in &mut self.gates {
             gate.try_again();
         }
     }
+}
+
+fn is_young(changed_nanos: u64, than: Duration) -> bool {
+    sys::wall_nanos().checked_sub(changed_nanos).is_some_and(|age| Duration::from_nanos(age) < than)
 }

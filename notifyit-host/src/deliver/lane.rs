@@ -23,6 +23,8 @@ pub(super) struct Lane {
     pub(super) subscription: Subscription,
     pub(super) policy: RetryPolicy,
     pub(super) timeout: Option<Duration>,
+    /// For how long a file must not have changed.
+    pub(super) quiet: Option<Duration>,
     pub(super) pause: Pause,
     pub(super) desks: Vec<Desk>,
     /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
@@ -66,7 +68,7 @@ impl Lane {
         (id, name): (LaneId, String),
         subscription: Subscription,
         policy: RetryPolicy,
-        timeout: Option<Duration>,
+        (timeout, quiet): (Option<Duration>, Option<Duration>),
         (capacity, workers): (usize, u16),
         rescans: RescanHandle,
     ) -> Lane {
@@ -77,6 +79,7 @@ impl Lane {
             subscription,
             policy,
             timeout,
+            quiet,
             pause: Pause::default(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
             capacity,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `entrance` | where the source puts events in |
 //! | `inlet` | where the rescan puts in what it has found |
+//! | `offered` | what polls have put in already |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `burst` | what is done, until a flush has made it safe |
@@ -16,6 +17,7 @@
 
 mod entrance;
 mod inlet;
+mod offered;
 mod lane;
 mod worker;
 mod burst;
@@ -51,6 +53,7 @@ use crate::source::rescan::RescanHandle;
 pub use attempt::Places;
 pub use entrance::Entrance;
 pub use inlet::{Existing, Inlet};
+use offered::Offered;
 
 /// What a lane is made of.
 pub struct LaneSpec {
@@ -64,6 +67,8 @@ pub struct LaneSpec {
     pub capacity: usize,
     /// When a call has taken too long.
     pub timeout: Option<Duration>,
+    /// For how long a file must not have changed.
+    pub quiet: Option<Duration>,
     /// When to try again.
     pub retry: RetryPolicy,
     /// How it came in: if it cannot be made, is that the end, or is it left out?
@@ -146,12 +151,12 @@ impl Lanes {
     }
 
     fn add(&mut self, id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<()> {
-        let LaneSpec { name, subscription, workers, capacity, timeout, retry, create, by: _ } = spec;
+        let LaneSpec { name, subscription, workers, capacity, timeout, quiet, retry, create, by: _ } = spec;
         let lane = Arc::new(Lane::new(
             (id, name),
             subscription,
             retry,
-            timeout,
+            (timeout, quiet),
             (capacity, workers),
             outside.rescans.clone(),
         ));
@@ -217,7 +222,8 @@ impl Lanes {
         let looks =
             self.lanes.iter().map(|lane| names.iter().zip(&watches).map(|watch| look(lane, watch)).collect());
         let looks = looks.collect::<Result<_>>()?;
-        Ok(Inlet { gates: self.gates(), ledger, tree, watches, looks })
+        let offered = Offered::new(self.lanes.iter().map(|lane| lane.id.0 + 1).max().unwrap_or(0));
+        Ok(Inlet { gates: self.gates(), ledger, tree, watches, looks, offered })
     }
 
     fn gates(&self) -> Vec<entrance::Gate> {

@@ -216,6 +216,14 @@ impl Waiting {
         self.entries.remove(&key).map(|entry| (entry.work, entry.behind))
     }
 
+    /// What waits for a file.
+    pub(super) fn get(&self, event: &FileEvent) -> Option<&Work> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        self.entries.get(&key(event)).map(|entry| &entry.work)
+    }
+
     /// An event arrives: what waits for its file?
     pub(super) fn arrives(&mut self, event: FileEvent) -> Arrival {
         if self.entries.is_empty() {

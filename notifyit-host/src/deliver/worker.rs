@@ -160,7 +160,8 @@ impl Worker {
     }
 
     fn arrives(&mut self, event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {
-        if event.certainty == Certainty::Supposed && self.is_told_next(&event) {
+        let is_supposed = event.certainty == Certainty::Supposed;
+        if is_supposed && (self.is_told_next(&event) || self.attempt.waits_already(&self.waiting, &event)) {
             self.lane.settled(1);
             return None;
         }

@@ -35,7 +35,7 @@ impl Stamp {
 }
 
 /// One version of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version {
     pub(super) directory: u64,
     pub(super) name: Arc<OsStr>,

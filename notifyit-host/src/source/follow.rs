@@ -226,22 +226,32 @@ impl<S: Sink> Source<S> {
                     }
                 }
                 Err(Refusal::NoWatchLeft) => {
-                    self.drop_subtree(node);
+                    for node in todo.into_iter().chain([node]) {
+                        self.refuse(node);
+                    }
                     bail!(no_watch_left());
                 }
                 Err(Refusal::Denied(error) | Refusal::Failed(error)) => {
                     if self.tree.read().is_root(node) {
                         return Err(error.into());
                     }
-                    warn!(
-                        "{:?} is not watched: {error}; what lands in it is not seen",
-                        self.tree.read().path(node)
-                    );
-                    self.drop_subtree(node);
+                    let path = self.tree.read().path(node);
+                    if self.refuse(node) {
+                        warn!(
+                            "{path:?} is not watched: {error}; what lands in it is not seen until it can be; trying again"
+                        );
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// A directory that has refused its watch is no part of the tree until it has one. Returns whether that is news.
+    fn refuse(&mut self, node: NodeId) -> bool {
+        let place = self.tree.read().place(node);
+        self.drop_subtree(node);
+        place.is_some_and(|(parent, name)| self.refused.note(parent, &name))
     }
 
     /// Watches one directory, then lists it: what appears in between is told by an event *and* found by the listing.

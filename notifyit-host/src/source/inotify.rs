@@ -15,6 +15,7 @@ use tracing::warn;
 use super::doubt::Doubt;
 use super::fence::{Fences, Request, SourceHandle, queued_bytes};
 use super::gather::Gather;
+use super::refused::Refused;
 use super::renames::{Place, Renames};
 use super::rescan::{Arrival, Order, RescanHandle};
 use super::roots::{self, Rooted, State};
@@ -46,6 +47,7 @@ pub struct Source<S> {
     pub(super) failed_said: Option<Instant>,
     /// Directories that were not where they should be. Bounded by the directories that there are.
     pub(super) doubts: Vec<Doubt>,
+    pub(super) refused: Refused,
     renames: Arc<Renames>,
     handle: SourceHandle,
     pub(super) rescans: RescanHandle,
@@ -100,6 +102,7 @@ impl<S: Sink> Source<S> {
             sink,
             failed_said: None,
             doubts: Vec::new(),
+            refused: Refused::default(),
             handle,
             rescans,
             drained_nanos: sys::wall_nanos(),
@@ -166,7 +169,7 @@ impl<S: Sink> Source<S> {
     /// Does what time has come for. Returns when the next such time is.
     fn due(&mut self, now: Instant) -> Option<Instant> {
         let mut next = self.look_for_roots(now);
-        next = [next, self.settle_doubts(now)].into_iter().flatten().min();
+        next = [next, self.settle_doubts(now), self.try_refused(now)].into_iter().flatten().min();
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |n| n.min(at)));
         if let Some(at) = self.repair_at {
             if at <= now {
@@ -198,7 +201,12 @@ impl<S: Sink> Source<S> {
         }
         self.renames.clear();
         if self.tree.read().has_buried() && self.moves.is_empty() && self.doubts.is_empty() {
-            self.tree.write().sweep();
+            let mut tree = self.tree.write();
+            self.refused.forget_beneath_buried(&tree);
+            // What is polled is buried by another thread, behind the last event that it has handed over.
+            if self.sink.is_idle() {
+                tree.sweep();
+            }
         }
     }
 

@@ -9,7 +9,12 @@
 //! | `doubt` | directories that were not where an event said they were |
 //! | `gather` | when to wait for more before a read |
 //! | `fence` | telling that everything up to now has been read |
+//! | `refused` | directories that refused their watch |
+//! | `filesystem` | what a root is on, and so on which terms its files are judged |
 //! | `rescan` | looks at what is there, whatever the kernel told |
+//! | `orders` | the rescan's orders, from any thread to its own |
+//! | `timers` | what is looked at again and again |
+//! | `poll` | a rescan that keeps the tree true by itself, where inotify sees nothing |
 //! | `tree` | nodes, names, watch descriptors |
 //! | `renames` | where files went while work on them was under way |
 
@@ -18,8 +23,13 @@ mod walk;
 mod roots;
 mod follow;
 mod doubt;
+mod refused;
+pub mod filesystem;
 mod gather;
 pub mod rescan;
+mod orders;
+mod timers;
+mod poll;
 pub mod fence;
 pub mod tree;
 mod paths;
@@ -28,6 +38,7 @@ pub mod renames;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::event::{Happened, WatchId};
 use crate::patterns::Patterns;
@@ -45,6 +56,23 @@ pub struct Root {
     pub patterns: Patterns,
     /// Is it no error if it is not there at the start?
     pub may_be_missing: MayBeMissing,
+    /// How is it known what lands there?
+    pub backend: Backend,
+    /// If by polling: how long after the end of one poll the next begins.
+    pub poll_every: Duration,
+    /// Where no lease is to be had: so long unchanged is complete. `None`: what is usual there.
+    pub stable_for: Option<Duration>,
+}
+
+/// How it is known what lands beneath a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// By inotify, where it sees everything; else by polling.
+    Auto,
+    /// By inotify, even where it does not see everything.
+    Inotify,
+    /// By polling.
+    Poll,
 }
 
 /// Whether a root that is not there at the start is an error.

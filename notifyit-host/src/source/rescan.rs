@@ -5,28 +5,26 @@
 //! not finished in the ledger is delivered. What is found is only *supposed* to be complete; the lane asks the kernel,
 //! and waits for a fence, so that a file whose close-write is on its way comes once.
 //!
-//! One thread, no events, no watches: the source's thread never waits for it.
+//! No events, no watches: the source's thread never waits for it. Two threads, for a file system across a network may
+//! hang: one carries out what must be quick, beneath the roots that are watched; the other what comes by the clock.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use notifyit_plugin_api::Origin;
-use tracing::{debug, info};
+use rustc_hash::FxHashMap;
+use tracing::{debug, info, trace, warn};
 
+pub use super::orders::{RescanHandle, Share};
+use super::poll::Memory;
 use super::shared::SharedTree;
-use super::walk;
+use super::{Root, walk};
 use crate::event::{LaneId, NodeId, Sequence, WatchId};
 use crate::sys::{self, Stat};
-
-/// So many orders may wait; more are one for everything.
-const MOST_ORDERS: usize = 1024;
 
 /// Why, and so what, is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +48,29 @@ pub enum Order {
     Root(NodeId),
     /// The ledger is to forget the files that are gone.
     Prune,
+    /// A root that is polled.
+    Poll {
+        /// The root.
+        root: NodeId,
+        /// Which poll it is.
+        turn: Turn,
+    },
+    /// In case something was not told: what has not changed for so long should all be finished.
+    Quiet {
+        /// What has changed since then is left to those who tell of it.
+        unchanged_for: Duration,
+    },
+}
+
+/// Which poll of a root it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The first, before the host is ready: what is there was there before.
+    AtStart,
+    /// The first of a root that was not there at the start.
+    Appeared,
+    /// Another one.
+    Usual,
 }
 
 /// How a directory has come into the tree.
@@ -91,15 +112,29 @@ impl Order {
             Order::Behind(_) => "a plugin that was behind",
             Order::Root(_) => "a root that is there again",
             Order::Prune => "pruning",
+            Order::Poll { .. } => "poll",
+            Order::Quiet { .. } => "quiet look",
         }
     }
 
     /// The origin of what is delivered.
     pub fn origin(&self) -> Origin {
         match self {
-            Order::Start => Origin::Start,
+            Order::Start | Order::Poll { turn: Turn::AtStart, .. } => Origin::Start,
             Order::NewDirectories { .. } => Origin::NewDirectory,
-            Order::Overflow | Order::Behind(_) | Order::Root(_) | Order::Prune => Origin::Rescan,
+            Order::Overflow
+            | Order::Behind(_)
+            | Order::Root(_)
+            | Order::Prune
+            | Order::Poll { .. }
+            | Order::Quiet { .. } => Origin::Rescan,
+        }
+    }
+
+    pub(super) fn share(&self) -> Share {
+        match self {
+            Order::Poll { .. } | Order::Quiet { .. } | Order::Prune => Share::Patient,
+            _ => Share::Prompt,
         }
     }
 }
@@ -119,110 +154,36 @@ pub trait Finder: Send {
     fn end(&mut self, order: &Order);
 }
 
-/// The way to order a rescan, from any thread.
-#[derive(Debug, Clone, Default)]
-pub struct RescanHandle {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    state: Mutex<State>,
-    wake: Condvar,
-    /// What the source has decoded: set by it after each read.
-    decoded: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    orders: VecDeque<Order>,
-    working: bool,
-    stop: bool,
-}
-
-impl RescanHandle {
-    /// Orders a rescan. The same order twice is one.
-    pub fn order(&self, order: Order) {
-        let mut state = self.lock();
-        if state.orders.contains(&order) {
-            return;
-        }
-        if state.orders.len() >= MOST_ORDERS {
-            state.orders.retain(|order| !matches!(order, Order::NewDirectories { .. }));
-            state.orders.push_back(Order::Overflow);
-        } else {
-            state.orders.push_back(order);
-        }
-        self.inner.wake.notify_one();
-    }
-
-    /// Is nothing ordered, and nothing being looked at?
-    pub fn is_idle(&self) -> bool {
-        let state = self.lock();
-        state.orders.is_empty() && !state.working
-    }
-
-    /// What is being looked at is left, what is ordered forgotten.
-    pub fn stop(&self) {
-        self.lock().stop = true;
-        self.inner.wake.notify_one();
-    }
-
-    /// The source has decoded everything up to here.
-    pub(super) fn decoded(&self, sequence: u64) {
-        self.inner.decoded.store(sequence, Ordering::Release);
-    }
-
-    fn sequence(&self) -> Sequence {
-        Sequence(self.inner.decoded.load(Ordering::Acquire))
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.lock().stop
-    }
-
-    /// The next order, or `None` at the end.
-    fn next(&self) -> Option<Order> {
-        let mut state = self.lock();
-        state.working = false;
-        loop {
-            if state.stop {
-                return None;
-            }
-            if let Some(order) = state.orders.pop_front() {
-                state.working = true;
-                return Some(order);
-            }
-            state = self.inner.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The rescan's thread.
+/// A thread of the rescan.
 #[derive(Debug)]
 pub struct Rescan<F> {
-    handle: RescanHandle,
-    tree: Arc<SharedTree>,
-    roots: Vec<PathBuf>,
-    finder: F,
+    pub(super) handle: RescanHandle,
+    pub(super) tree: Arc<SharedTree>,
+    pub(super) roots: Vec<Root>,
+    pub(super) finder: F,
+    /// Of each root that is polled, what polls remember.
+    pub(super) polled: FxHashMap<NodeId, Memory>,
+    share: Share,
 }
 
 /// What an order came to.
 #[derive(Debug, Default)]
-struct Tally {
-    directories: u64,
-    files: u64,
-    due: u64,
+pub(super) struct Tally {
+    pub(super) directories: u64,
+    pub(super) files: u64,
+    pub(super) due: u64,
 }
 
 impl<F: Finder> Rescan<F> {
-    /// `roots` are the paths of the watches, in their order.
-    pub fn new(handle: RescanHandle, tree: Arc<SharedTree>, roots: Vec<PathBuf>, finder: F) -> Self {
-        Rescan { handle, tree, roots, finder }
+    /// `roots` are those of the watches, in their order. One thread for each share.
+    pub fn new(
+        share: Share,
+        handle: RescanHandle,
+        tree: Arc<SharedTree>,
+        roots: Vec<Root>,
+        finder: F,
+    ) -> Self {
+        Rescan { handle, tree, roots, finder, polled: FxHashMap::default(), share }
     }
 
     /// Works on a thread of its own, until [`RescanHandle::stop`].
@@ -234,12 +195,13 @@ impl<F: Finder> Rescan<F> {
     where
         F: 'static,
     {
+        let name = if self.share == Share::Prompt { "rescan" } else { "poll" };
         let body = move || {
-            while let Some(order) = self.handle.next() {
+            while let Some(order) = self.handle.next(self.share) {
                 self.carry_out(&order);
             }
         };
-        thread::Builder::new().name("rescan".into()).spawn(body).context("failed to start a thread")
+        thread::Builder::new().name(name.into()).spawn(body).context("failed to start a thread")
     }
 
     fn carry_out(&mut self, order: &Order) {
@@ -249,8 +211,11 @@ impl<F: Finder> Rescan<F> {
             Order::Root(root) if self.tree.read().is_alive(*root) => {
                 std::iter::once(*root).chain(self.tree.read().below(*root)).collect()
             }
-            Order::Root(_) => Vec::new(),
-            Order::Start | Order::Overflow | Order::Behind(_) | Order::Prune => self.tree.read().all(),
+            Order::Root(_) | Order::Poll { .. } => Vec::new(),
+            Order::Prune if !self.can_reach_all() => return,
+            Order::Start | Order::Overflow | Order::Behind(_) | Order::Prune | Order::Quiet { .. } => {
+                self.tree.read().all()
+            }
         };
         let mut tally = Tally::default();
         self.finder.begin(order);
@@ -258,21 +223,20 @@ impl<F: Finder> Rescan<F> {
             if self.handle.is_stopped() {
                 return;
             }
+            let begin = Instant::now();
             self.look_into(node, order, &mut tally);
             self.finder.end_of_directory();
+            if matches!(order, Order::Quiet { .. }) {
+                self.handle.rest(begin.elapsed());
+            }
+        }
+        match order {
+            Order::Poll { root, turn } => self.poll(*root, *turn, &mut tally),
+            Order::Prune => self.go_through_polled(order, &mut tally),
+            _ => {}
         }
         self.finder.end(order);
-        let Tally { directories, files, due } = tally;
-        let took = begin.elapsed();
-        match order {
-            Order::Overflow | Order::Root(_) => {
-                info!("rescanned {directories} directories: {files} files, {due} to deliver ({took:.1?})");
-            }
-            _ => debug!(
-                "rescanned {directories} directories: {files} files, {due} to deliver ({took:.1?}, {})",
-                order.name()
-            ),
-        }
+        say(order, &tally, begin.elapsed());
     }
 
     /// Looks at each file of one directory. What cannot be read is the watch's to say.
@@ -285,7 +249,7 @@ impl<F: Finder> Rescan<F> {
             }
             (tree.watch(node), tree.serial(node), tree.relative_dir(node))
         };
-        let opened = walk::open_root(&self.roots[usize::from(watch.0)])
+        let opened = walk::open_root(&self.roots[usize::from(watch.0)].path)
             .and_then(|root| walk::open_beneath(&root, relative.as_os_str().as_bytes()));
         let opened = match opened {
             Ok(opened) => opened,
@@ -304,5 +268,21 @@ impl<F: Finder> Rescan<F> {
         if let Err(error) = listed {
             debug!("failed to rescan {relative:?}: {error}");
         }
+    }
+}
+
+fn say(order: &Order, tally: &Tally, took: Duration) {
+    let Tally { directories, files, due } = tally;
+    let name = order.name();
+    let told = || {
+        format!("rescanned {directories} directories: {files} files, {due} to deliver ({took:.1?}, {name})")
+    };
+    match order {
+        Order::Overflow | Order::Root(_) => info!("{}", told()),
+        Order::Quiet { .. } if *due > 0 => warn!(
+            "{due} of {files} files had changed without an event that told of it; they are delivered now ({took:.1?})"
+        ),
+        Order::Poll { turn: Turn::Usual, .. } if *due == 0 => trace!("{}", told()),
+        _ => debug!("{}", told()),
     }
 }

@@ -9,10 +9,11 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use tracing::{error, info, warn};
 
+use super::filesystem::Kind;
 use super::inotify::Source;
-use super::rescan::Order;
-use super::walk;
-use super::{MayBeMissing, Root, Sink};
+use super::poll::try_listing;
+use super::rescan::{Order, Turn};
+use super::{Backend, MayBeMissing, Root, Sink, walk};
 use crate::event::{NodeId, WatchId};
 use crate::sys;
 
@@ -31,6 +32,8 @@ pub(super) struct Rooted {
 pub(super) enum State {
     /// Watched: its node, and which directory it was (device, inode) when its watch was added.
     Watched(NodeId, (u64, u64)),
+    /// Polled: the rescan looks after it.
+    Polled,
     /// Not there: looked for again at this time.
     Missing(Instant),
 }
@@ -49,17 +52,34 @@ impl<S: Sink> Source<S> {
                     "failed to watch {path:?}: no such directory; create it, or wait for it with --wait"
                 ),
                 Ok(Some(stat)) if !stat.is_directory() => bail!("failed to watch {path:?}: not a directory"),
-                Ok(Some(_)) => self.add_root(index).with_context(|| format!("failed to watch {path:?}"))?,
+                Ok(Some(_)) => self
+                    .add_root(index, Turn::AtStart)
+                    .with_context(|| format!("failed to watch {path:?}"))?,
                 Err(error) => return Err(error).with_context(|| format!("failed to watch {path:?}")),
             }
         }
         Ok(())
     }
 
-    fn add_root(&mut self, index: usize) -> Result<()> {
+    fn add_root(&mut self, index: usize, turn: Turn) -> Result<()> {
         let watch = watch_id(index);
         let (name, path) = (self.roots[index].root.name.clone(), self.roots[index].root.path.clone());
         let fd = walk::open_root(&path)?;
+        let kind = Kind::of(&fd)?;
+        let terms = kind.terms(&self.roots[index].root);
+        self.tree.write().set_terms(watch, terms);
+        if terms.polled {
+            try_listing(&fd)?;
+            say_polled(&self.roots[index].root, kind);
+            self.poll_root(index, turn);
+            return Ok(());
+        }
+        if !kind.is_seen() {
+            warn!(
+                "{path:?} is on {}: inotify is used there, as was asked for, and does not see what others write",
+                kind.name
+            );
+        }
         let stat = fstat(&fd)?;
         let node = self.tree.write().add_root(watch, &name, &path);
         self.roots[index].state = State::Watched(node, (stat.st_dev, stat.st_ino));
@@ -69,6 +89,14 @@ impl<S: Sink> Source<S> {
             self.roots[index].state = State::Missing(Instant::now() + LOOK_EVERY);
         }
         added
+    }
+
+    /// From now on the rescan looks after that root.
+    fn poll_root(&mut self, index: usize, turn: Turn) {
+        let root = &self.roots[index].root;
+        let node = self.tree.write().add_root(watch_id(index), &root.name, &root.path);
+        self.rescans.repeat(Order::Poll { root: node, turn }, root.poll_every, Instant::now());
+        self.roots[index].state = State::Polled;
     }
 
     /// Looks for the roots that are not there. Returns when to look again.
@@ -92,7 +120,7 @@ impl<S: Sink> Source<S> {
         if !matches!(sys::stat_followed(&path), Ok(Some(stat)) if stat.is_directory()) {
             return;
         }
-        match self.add_root(index) {
+        match self.add_root(index, Turn::Appeared) {
             Ok(()) => {
                 if let State::Watched(node, _) = self.roots[index].state {
                     info!("watching {path:?}");
@@ -148,6 +176,17 @@ impl<S: Sink> Source<S> {
             }
             self.check_root(node);
         }
+    }
+}
+
+fn say_polled(root: &Root, kind: Kind) {
+    let (path, every) = (&root.path, root.poll_every);
+    match root.backend {
+        Backend::Poll => info!("{path:?} is polled every {every:?}, as was asked for"),
+        Backend::Auto | Backend::Inotify => warn!(
+            "{path:?} is on {}, where inotify does not see what others write: it is polled every {every:?}",
+            kind.name
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::tree::Tree;
 
-/// The tree, shared: the source writes, lanes read.
+/// The tree, shared: the source writes, and the rescan beneath the roots that are polled; lanes read.
 #[derive(Debug, Default)]
 pub struct SharedTree(RwLock<Tree>);
 
@@ -20,7 +20,7 @@ impl SharedTree {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For writing: the source's thread alone.
+    /// For writing: the source's thread, and the one that polls, each its own roots.
     pub fn write(&self) -> RwLockWriteGuard<'_, Tree> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }

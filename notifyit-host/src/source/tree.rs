@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::filesystem::Terms;
 use super::shared::Numbering;
 
 use crate::event::{NodeId, WatchId};
@@ -80,6 +81,7 @@ pub struct Tree {
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
     numbering: Option<Arc<dyn Numbering>>,
+    pub(super) terms: FxHashMap<WatchId, Terms>,
 }
 
 impl Tree {
@@ -180,7 +182,7 @@ impl Tree {
         self.node(id).serial
     }
 
-    /// Every directory that is watched.
+    /// Every directory that is watched: not those that are polled.
     pub fn all(&self) -> Vec<NodeId> {
         let numbered = (0_u32..).zip(&self.nodes).filter_map(|(place, node)| Some((place, node.as_ref()?)));
         let watched = numbered.filter(|(_, node)| !node.buried && node.wd.is_some());

@@ -1,0 +1,207 @@
+//! What file system a root is on, and so on which terms its files are judged.
+//!
+//! inotify tells what this kernel did to a file. What another machine, or a program behind a FUSE mount, did to it,
+//! it cannot tell; nor can a lease say that such a writer is at work. Roots on these file systems are polled.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::fs::fstatfs;
+
+use super::tree::Tree;
+use super::{Backend, Root};
+use crate::event::WatchId;
+use crate::sys::Stat;
+
+/// A file system that others than this kernel write to, or whose inode numbers do not last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    magic: u32,
+    /// As people call it.
+    pub(super) name: &'static str,
+    sees: Sees,
+    inodes: Inodes,
+}
+
+/// Does inotify see all that is written there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sees {
+    All,
+    OwnOnly,
+}
+
+/// Does a file keep its inode number for as long as it is there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inodes {
+    Last,
+    /// They are made up when a file is first looked at, and anew when it was evicted from memory.
+    MadeUp,
+}
+
+const fn remote(magic: u32, name: &'static str) -> Kind {
+    Kind { magic, name, sees: Sees::OwnOnly, inodes: Inodes::Last }
+}
+
+const fn made_up(magic: u32, name: &'static str) -> Kind {
+    Kind { magic, name, sees: Sees::OwnOnly, inodes: Inodes::MadeUp }
+}
+
+/// From statfs(2), `linux/magic.h` and the file systems' own sources. What is not here is a local one like any other.
+const KINDS: [Kind; 26] = [
+    remote(0x6969, "NFS"),
+    made_up(0xff53_4d42, "CIFS"),
+    made_up(0xfe53_4d42, "SMB"),
+    made_up(0x517b, "SMB"),
+    made_up(0x6573_5546, "FUSE"),
+    remote(0x0102_1997, "9p"),
+    remote(0x00c3_6400, "Ceph"),
+    remote(0x5346_414f, "AFS"),
+    remote(0x6b41_4653, "AFS"),
+    remote(0x7375_7245, "Coda"),
+    remote(0x564c, "NCP"),
+    remote(0x0bd0_0bd0, "Lustre"),
+    remote(0x4750_4653, "GPFS"),
+    remote(0x1983_0326, "BeeGFS"),
+    remote(0x2003_0528, "OrangeFS"),
+    remote(0xaad7_aaea, "PanFS"),
+    remote(0x0116_1970, "GFS2"),
+    remote(0x7461_636f, "OCFS2"),
+    remote(0xbeef_dead, "StorNext"),
+    remote(0x6163_6673, "ACFS"),
+    made_up(0x786f_4256, "a VirtualBox shared folder"),
+    made_up(0xbacb_acbc, "a VMware shared folder"),
+    made_up(0x7c7c_6013, "a Parallels shared folder"),
+    Kind { magic: 0x4d44, name: "FAT", sees: Sees::All, inodes: Inodes::MadeUp },
+    Kind { magic: 0x2011_bab0, name: "exFAT", sees: Sees::All, inodes: Inodes::MadeUp },
+    LOCAL,
+];
+
+const LOCAL: Kind = Kind { magic: 0, name: "a local file system", sees: Sees::All, inodes: Inodes::Last };
+
+impl Kind {
+    /// That of an open directory.
+    pub(super) fn of(directory: &OwnedFd) -> io::Result<Kind> {
+        let magic = fstatfs(directory)?.f_type;
+        // The field's type and sign differ between machines; the number has 32 bits on all of them.
+        Ok(Kind::from_magic(u32::try_from(i128::from(magic) & 0xffff_ffff).unwrap_or(0)))
+    }
+
+    fn from_magic(magic: u32) -> Kind {
+        let known = KINDS.into_iter().find(|kind| kind.magic == magic);
+        known.unwrap_or(Kind { magic, ..LOCAL })
+    }
+
+    /// Does inotify see all that is written there?
+    pub(super) fn is_seen(self) -> bool {
+        self.sees == Sees::All
+    }
+
+    /// The terms for a root that lies there.
+    pub(super) fn terms(self, root: &Root) -> Terms {
+        let polled = match root.backend {
+            Backend::Auto => !self.is_seen(),
+            Backend::Inotify => false,
+            Backend::Poll => true,
+        };
+        let leases = !polled && self.is_seen();
+        let usual = if leases { Terms::default().stable_for } else { STABLE_WHERE_CACHED };
+        Terms {
+            polled,
+            leases,
+            inodes_last: self.inodes == Inodes::Last,
+            stable_for: root.stable_for.unwrap_or(usual),
+        }
+    }
+}
+
+/// NFS and CIFS show a file as it was up to this long ago (`acregmin`), more if it has not changed for long.
+const STABLE_WHERE_CACHED: Duration = Duration::from_secs(3);
+
+/// On which terms the files of a root are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Is it listed from time to time, instead of watched?
+    pub polled: bool,
+    /// Can a lease tell whether somebody writes to a file? NFS and CIFS refuse one without a writer, FUSE grants one
+    /// with a writer behind the mount.
+    pub leases: bool,
+    /// Is the inode a part of a file's version?
+    pub inodes_last: bool,
+    /// Without leases: so long unchanged is complete.
+    pub stable_for: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Terms { polled: false, leases: true, inodes_last: true, stable_for: Duration::from_secs(2) }
+    }
+}
+
+impl Terms {
+    /// What of a file's state tells its versions apart.
+    pub fn stamp(&self, stat: Stat) -> Stat {
+        if self.inodes_last { stat } else { Stat { inode: 0, ..stat } }
+    }
+}
+
+impl Tree {
+    /// On which terms the files of a root are judged.
+    pub fn terms(&self, watch: WatchId) -> Terms {
+        self.terms.get(&watch).copied().unwrap_or_default()
+    }
+
+    /// Notes on which terms the files of a root are judged.
+    pub fn set_terms(&mut self, watch: WatchId, terms: Terms) {
+        self.terms.insert(watch, terms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patterns::Patterns;
+    use crate::source::MayBeMissing;
+
+    fn root(backend: Backend, stable_for: Option<Duration>) -> Root {
+        Root {
+            name: String::new(),
+            path: "/".into(),
+            recursive: true,
+            patterns: Patterns::default(),
+            may_be_missing: MayBeMissing::No,
+            backend,
+            poll_every: Duration::from_secs(10),
+            stable_for,
+        }
+    }
+
+    #[test]
+    fn what_inotify_cannot_see_is_polled_unless_it_is_told_otherwise() {
+        let (nfs, ext4, fat) = (Kind::from_magic(0x6969), Kind::from_magic(0xef53), Kind::from_magic(0x4d44));
+        let seconds = |n| Duration::from_secs(n);
+        let terms = |kind: Kind, backend| kind.terms(&root(backend, None));
+        assert_eq!(
+            terms(nfs, Backend::Auto),
+            Terms { polled: true, leases: false, inodes_last: true, stable_for: seconds(3) }
+        );
+        assert_eq!(terms(nfs, Backend::Inotify), Terms { polled: false, ..terms(nfs, Backend::Auto) });
+        assert_eq!(terms(ext4, Backend::Auto), Terms::default());
+        assert_eq!(terms(ext4, Backend::Poll), terms(nfs, Backend::Auto));
+        assert_eq!(terms(fat, Backend::Auto), Terms { inodes_last: false, ..Terms::default() });
+        assert_eq!(ext4.terms(&root(Backend::Auto, Some(seconds(9)))).stable_for, seconds(9));
+    }
+
+    #[test]
+    fn each_number_is_there_once_and_an_unknown_one_is_local() {
+        for (at, kind) in KINDS.iter().enumerate() {
+            assert!(KINDS[..at].iter().all(|other| other.magic != kind.magic), "{kind:?}");
+        }
+        assert_ne!(Kind::from_magic(1), Kind::from_magic(2));
+        assert!(Kind::from_magic(0x794c_7630).is_seen(), "overlayfs");
+        assert!(
+            !Kind::from_magic(0xff53_4d42).is_seen(),
+            "a number that is negative where the field has 32 bits"
+        );
+    }
+}
