@@ -180,10 +180,11 @@ fn start_sources(
     rescans.wait_for_first_polls();
     let watching = watching(&source);
     begun.store(true, Ordering::Release);
+    let nodes = tree.read().all();
     let source = source.spawn(move |error| {
         let _ = stop.send(Stop::Failed(error));
     })?;
-    rescans.order(Order::Start);
+    rescans.order(Order::Start { nodes });
     if let Some(every) = settings.rescan_every {
         rescans.repeat(Order::Quiet { unchanged_for: every.min(TOLD_WITHIN) }, every, Instant::now() + every);
     }

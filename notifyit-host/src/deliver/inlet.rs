@@ -52,7 +52,7 @@ impl Inlet {
                 (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
                 (Existing::Skip, FirstLook::Before(_)) => Judgement::Finish,
             },
-            Order::Start | Order::Root(_) | Order::Poll { turn: Turn::Appeared, .. } => {
+            Order::Start { .. } | Order::Root(_) | Order::Poll { turn: Turn::Appeared, .. } => {
                 match (self.existing(found), self.look(found, lane)) {
                     (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
                     (Existing::Skip, FirstLook::Before(nanos)) => before(nanos),
@@ -179,7 +179,7 @@ impl Finder for Inlet {
         if matches!(order, Order::Prune) {
             self.ledger.memory().inspect(|memory| memory.end_pruning());
         }
-        if matches!(order, Order::Start) {
+        if matches!(order, Order::Start { .. }) {
             self.ledger.first_looks_taken();
         }
         self.offered.forget_older_than(Instant::now());

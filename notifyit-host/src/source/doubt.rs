@@ -37,23 +37,25 @@ impl<S: Sink> Source<S> {
         }
         let (due, later) = std::mem::take(&mut self.doubts).into_iter().partition(|doubt| doubt.at <= now);
         self.doubts = later;
+        // While events are queued, the tree is not yet what is there: a look that finds nothing does not count.
+        let is_drained = self.queued_bytes() == 0;
         let mut seen = HashSet::new();
         for doubt in Vec::<Doubt>::into_iter(due) {
             if self.tree.read().is_alive(doubt.parent) && seen.insert((doubt.parent, doubt.name.clone())) {
-                self.look_again(doubt, now);
+                self.look_again(doubt, now, is_drained);
             }
         }
         self.doubts.iter().map(|doubt| doubt.at).min()
     }
 
-    fn look_again(&mut self, doubt: Doubt, now: Instant) {
+    fn look_again(&mut self, doubt: Doubt, now: Instant, is_drained: bool) {
         let others = self.doubts.len();
         self.adopt(doubt.parent, &doubt.name, doubt.arrival);
         // What this look has not found either is this doubt, not a new one.
         let is_this = |d: &Doubt| d.parent == doubt.parent && d.name == doubt.name;
         let fresh = self.doubts.split_off(others);
         self.doubts.extend(fresh.into_iter().filter(|d| !is_this(d)));
-        let looks = doubt.looks + 1;
+        let looks = if is_drained { doubt.looks + 1 } else { doubt.looks.max(1) };
         if let Some(pause) = LOOK_AGAIN.get(looks) {
             self.doubts.push(Doubt { looks, at: now + *pause, ..doubt });
             return;

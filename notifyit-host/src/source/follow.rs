@@ -298,8 +298,13 @@ impl<S: Sink> Source<S> {
             }
             let would_bury_itself = self.tree.read().is_within(other, node);
             if let Some((parent, name)) = place.filter(|_| !would_bury_itself) {
+                let left = self.tree.read().place(other);
                 let replaced = self.tree.write().rename(other, parent, &name);
                 self.drop_watches(&replaced);
+                if let Some((parent, name)) = left {
+                    // Another directory may lie where it was.
+                    self.doubt(parent, &name, Arrival::Made);
+                }
                 return other;
             }
             self.drop_subtree(other);

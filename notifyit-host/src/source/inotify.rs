@@ -227,7 +227,7 @@ impl<S: Sink> Source<S> {
         Ok(Turn::GoOn)
     }
 
-    fn queued_bytes(&self) -> u64 {
+    pub(super) fn queued_bytes(&self) -> u64 {
         ioctl_fionread(&self.inotify).unwrap_or(0)
     }
 

@@ -29,8 +29,11 @@ use crate::sys::{self, Stat};
 /// Why, and so what, is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// The host has started.
-    Start,
+    /// The host has started: what was last changed before it is not delivered, if `existing` says so.
+    Start {
+        /// The directories that were there. What is moved in later, with old files in it, is none of this.
+        nodes: Vec<NodeId>,
+    },
     /// These directories have appeared.
     NewDirectories {
         /// The directories.
@@ -106,7 +109,7 @@ pub struct Found<'a> {
 impl Order {
     fn name(&self) -> &'static str {
         match self {
-            Order::Start => "start",
+            Order::Start { .. } => "start",
             Order::NewDirectories { .. } => "new directories",
             Order::Overflow => "overflow",
             Order::Behind(_) => "a plugin that was behind",
@@ -120,7 +123,7 @@ impl Order {
     /// The origin of what is delivered.
     pub fn origin(&self) -> Origin {
         match self {
-            Order::Start | Order::Poll { turn: Turn::AtStart, .. } => Origin::Start,
+            Order::Start { .. } | Order::Poll { turn: Turn::AtStart, .. } => Origin::Start,
             Order::NewDirectories { .. } => Origin::NewDirectory,
             Order::Overflow
             | Order::Behind(_)
@@ -207,15 +210,13 @@ impl<F: Finder> Rescan<F> {
     fn carry_out(&mut self, order: &Order) {
         let begin = Instant::now();
         let nodes = match order {
-            Order::NewDirectories { nodes, .. } => nodes.clone(),
+            Order::Start { nodes } | Order::NewDirectories { nodes, .. } => nodes.clone(),
             Order::Root(root) if self.tree.read().is_alive(*root) => {
                 std::iter::once(*root).chain(self.tree.read().below(*root)).collect()
             }
             Order::Root(_) | Order::Poll { .. } => Vec::new(),
             Order::Prune if !self.can_reach_all() => return,
-            Order::Start | Order::Overflow | Order::Behind(_) | Order::Prune | Order::Quiet { .. } => {
-                self.tree.read().all()
-            }
+            Order::Overflow | Order::Behind(_) | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
         };
         let mut tally = Tally::default();
         self.finder.begin(order);
