@@ -1,5 +1,6 @@
 //! The loop: waits, reads, decodes, keeps the tree true, hands each event to the sink.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
@@ -30,8 +31,9 @@ use crate::sys;
 const BUFFER: usize = 64 * 1024;
 /// The least that an event takes in the kernel's queue, with a name of up to 15 bytes.
 const USUAL_BYTES: u64 = 32;
-/// How long the second half of a rename is waited for. The kernel queues both within one call.
-const PAIR_WITHIN: Duration = Duration::from_millis(100);
+/// How long the second half of a rename is waited for. The kernel queues both within one call, but on a busy machine
+/// whoever renames may have to wait in between: the first half has woken us.
+const PAIR_WITHIN: Duration = Duration::from_millis(500);
 /// After an overflow the tree is repaired once the flood has had this long to end.
 const REPAIR_AFTER: Duration = Duration::from_millis(200);
 /// Overflows closer together than this are one episode.
@@ -57,7 +59,7 @@ pub struct Source<S> {
     gather: Gather,
     queue_limit: u64,
     sequence: u64,
-    moves: Vec<MovedAway>,
+    moves: VecDeque<MovedAway>,
     last_overflow: Option<Instant>,
     repair_at: Option<Instant>,
 }
@@ -110,7 +112,7 @@ impl<S: Sink> Source<S> {
             gather: Gather::new(now),
             queue_limit: sys::queue_limit(),
             sequence: 0,
-            moves: Vec::new(),
+            moves: VecDeque::new(),
             last_overflow: None,
             repair_at: None,
         };
@@ -180,15 +182,23 @@ impl<S: Sink> Source<S> {
                 sooner(at);
             }
         }
-        while let Some(moved) = self.moves.first() {
-            if moved.at + PAIR_WITHIN > now {
-                sooner(moved.at + PAIR_WITHIN);
-                break;
-            }
-            let moved = self.moves.remove(0);
-            self.moved_out(&moved);
+        if let Some(at) = self.give_up_pairs(now) {
+            sooner(at);
         }
         next
+    }
+
+    /// Takes for moved out what has waited too long for the second half of its rename. Returns when the next one has.
+    fn give_up_pairs(&mut self, now: Instant) -> Option<Instant> {
+        let is_over = |moved: &MovedAway| moved.at + PAIR_WITHIN <= now;
+        // If it was us who did not come to read, the second half lies in the queue.
+        if self.moves.front().is_some_and(is_over) && self.queued_bytes() == 0 {
+            let over = self.moves.iter().take_while(|moved| is_over(moved)).count();
+            for moved in self.moves.drain(..over).collect::<Vec<_>>() {
+                self.moved_out(&moved);
+            }
+        }
+        self.moves.front().map(|moved| moved.at + PAIR_WITHIN)
     }
 
     /// Frees what was kept for events under way, once there are none.
@@ -329,16 +339,24 @@ impl<S: Sink> Source<S> {
         };
         let was_wanted = self.roots[usize::from(watch.0)].root.patterns.accepts(&relative, Entry::File);
         let from = RenamedFrom { watch, relative: Arc::from(relative.as_path()), was_wanted };
-        self.moves.push(MovedAway { cookie, node, name: name.into(), directory, from, at: Instant::now() });
+        self.moves.push_back(MovedAway {
+            cookie,
+            node,
+            name: name.into(),
+            directory,
+            from,
+            at: Instant::now(),
+        });
     }
 
     /// The second half of a rename, or a move from outside. Returns the first half.
     fn moved_to(&mut self, node: NodeId, cookie: u32, name: &OsStr, directory: bool) -> Option<MovedAway> {
         let watch = self.tree.read().watch(node);
         // A directory reached from two roots tells each rename twice: its own root's half is the better one.
-        let own = self.moves.iter().position(|m| m.cookie == cookie && m.from.watch == watch);
-        let found = own.or_else(|| self.moves.iter().position(|m| m.cookie == cookie));
-        let moved = found.map(|index| self.moves.remove(index));
+        let halves = || self.moves.iter().enumerate().rev().filter(|(_, half)| half.cookie == cookie);
+        let own = halves().find(|(_, half)| half.from.watch == watch);
+        let found = own.or_else(|| halves().next()).map(|(index, _)| index);
+        let moved = found.and_then(|index| self.moves.remove(index));
         match (&moved, directory) {
             (Some(moved), false) => self.file_renamed(moved, node, name),
             (None, false) => {}
