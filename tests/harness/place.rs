@@ -45,6 +45,15 @@ impl Place {
         self.root().join(relative)
     }
 
+    /// Starts a process that writes the files `from`, `from + 1`, … up to `to`. Another process, for in this one a test
+    /// beside may start a program, which holds what is open here until its own exec, and so puts off a close.
+    pub fn writer(&self, from: usize, to: usize) -> std::process::Child {
+        let script = format!("n={from}; while [ $n -lt {to} ]; do echo x >$n; n=$((n+1)); done");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).current_dir(self.root());
+        command.spawn().unwrap_or_else(|e| panic!("failed to start sh: {e}"))
+    }
+
     /// Writes a file beneath the watched directory, whose own directory is there.
     pub fn write(&self, relative: impl AsRef<Path>, content: impl AsRef<[u8]>) {
         let path = self.path(relative);
