@@ -1,7 +1,7 @@
 //! Which version of which file each plugin has finished.
 //!
 //! A version is a place (the directory's number and the file's name) and a stamp. Where they are kept is the choice of
-//! the state directory: [`Memory`] forgets at the end of the run, [`Store`] survives it.
+//! the state directory: `Memory` forgets at the end of the run, `Store` survives it.
 //!
 //! Losing an entry costs a duplicate, never a file.
 
