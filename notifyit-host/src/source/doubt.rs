@@ -11,6 +11,9 @@ use super::inotify::Source;
 use super::rescan::Arrival;
 use crate::event::NodeId;
 
+/// How long after a doubt about what is where the whole tree is walked.
+const REPAIR_AFTER: Duration = Duration::from_secs(1);
+
 /// The pauses between the looks at what is doubted.
 const LOOK_AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(200)];
 
@@ -26,7 +29,12 @@ pub(super) struct Doubt {
 
 impl<S: Sink> Source<S> {
     pub(super) fn doubt(&mut self, parent: NodeId, name: &OsStr, arrival: Arrival) {
-        self.doubts.push(Doubt { parent, name: name.into(), arrival, looks: 0, at: Instant::now() });
+        let now = Instant::now();
+        self.doubts.push(Doubt { parent, name: name.into(), arrival, looks: 0, at: now });
+        if arrival == Arrival::Doubted {
+            // What was told and what is there did not fit: once things are quieter, every directory is looked at.
+            self.repair_at.get_or_insert(now + REPAIR_AFTER);
+        }
     }
 
     /// Looks again for what was not where it should be. To be called when what was queued has been read. Returns when

@@ -303,7 +303,7 @@ impl<S: Sink> Source<S> {
                 self.drop_watches(&replaced);
                 if let Some((parent, name)) = left {
                     // Another directory may lie where it was.
-                    self.doubt(parent, &name, Arrival::Made);
+                    self.doubt(parent, &name, Arrival::Doubted);
                 }
                 return other;
             }

@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use inotify::{EventMask, Inotify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
-use tracing::warn;
 
 use super::doubt::Doubt;
 use super::fence::{Fences, Request, SourceHandle, queued_bytes};
@@ -34,10 +33,6 @@ const USUAL_BYTES: u64 = 32;
 /// How long the second half of a rename is waited for. The kernel queues both within one call, but on a busy machine
 /// whoever renames may have to wait in between: the first half has woken us.
 const PAIR_WITHIN: Duration = Duration::from_millis(500);
-/// After an overflow the tree is repaired once the flood has had this long to end.
-const REPAIR_AFTER: Duration = Duration::from_millis(200);
-/// Overflows closer together than this are one episode.
-const EPISODE: Duration = Duration::from_secs(5);
 
 /// The source. Lives on its own thread once [`Source::spawn`]ed.
 #[derive(Debug)]
@@ -57,11 +52,11 @@ pub struct Source<S> {
     pub(super) drained_nanos: u64,
     fences: Fences,
     gather: Gather,
-    queue_limit: u64,
+    pub(super) queue_limit: u64,
     sequence: u64,
     moves: VecDeque<MovedAway>,
-    last_overflow: Option<Instant>,
-    repair_at: Option<Instant>,
+    pub(super) last_overflow: Option<Instant>,
+    pub(super) repair_at: Option<Instant>,
 }
 
 /// The first half of a rename, waiting for its second.
@@ -386,20 +381,6 @@ impl<S: Sink> Source<S> {
             matches!(sys::stat(&path), Ok(Some(_)))
         });
         self.renames.note(first.unwrap_or(at), from, to);
-    }
-
-    fn overflowed(&mut self) {
-        let now = Instant::now();
-        if self.last_overflow.is_none_or(|at| now - at > EPISODE) {
-            warn!(
-                "the kernel's event queue overflowed (limit {}); rescanning. If it happens often, raise it with sysctl \
-                 fs.inotify.max_queued_events={}",
-                self.queue_limit,
-                self.queue_limit.saturating_mul(8)
-            );
-        }
-        self.last_overflow = Some(now);
-        self.repair_at.get_or_insert(now + REPAIR_AFTER);
     }
 
     /// For messages: how many directories are watched.

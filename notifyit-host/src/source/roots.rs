@@ -20,6 +20,11 @@ use crate::sys;
 /// How often a root that is not there is looked for.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// After an overflow the tree is repaired once the flood has had this long to end.
+const REPAIR_AFTER: Duration = Duration::from_millis(200);
+/// Overflows closer together than this are one episode.
+const EPISODE: Duration = Duration::from_secs(5);
+
 /// A root as it stands.
 #[derive(Debug)]
 pub(super) struct Rooted {
@@ -154,6 +159,21 @@ impl<S: Sink> Source<S> {
             self.failed_said = Some(now);
             error!("failed to watch {path:?}: {error:#}; what lands in it is not seen");
         }
+    }
+
+    /// The kernel has dropped events.
+    pub(super) fn overflowed(&mut self) {
+        let now = Instant::now();
+        if self.last_overflow.is_none_or(|at| now - at > EPISODE) {
+            warn!(
+                "the kernel's event queue overflowed (limit {}); rescanning. If it happens often, raise it with sysctl \
+                 fs.inotify.max_queued_events={}",
+                self.queue_limit,
+                self.queue_limit.saturating_mul(8)
+            );
+        }
+        self.last_overflow = Some(now);
+        self.repair_at.get_or_insert(now + REPAIR_AFTER);
     }
 
     /// After an overflow the tree may be wrong: walks every root again, adds what is missing, drops what is gone.
