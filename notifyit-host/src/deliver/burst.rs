@@ -17,13 +17,6 @@ impl Worker {
         }
     }
 
-    /// It is not finished, after all.
-    pub(super) fn unfinish(&self, work: &Work) {
-        if let Some(version) = &work.version {
-            self.outside.ledger.undo(self.lane.id, version);
-        }
-    }
-
     pub(super) fn worked(&mut self) {
         if self.lane.pause.worked() == Change::GoesOn {
             self.lane.say_well();
@@ -40,6 +33,8 @@ impl Worker {
         let Some(instance) = self.instance.as_mut() else { return };
         match instance.flush() {
             Reply::Done => {
+                // Not before: what is in the ledger must survive a kill at any moment.
+                self.burst.iter().for_each(|work| self.finish(work));
                 self.outside.settle.delivered(self.burst.len() as u64);
                 self.lane.settled(self.burst.len());
                 if !self.burst.is_empty() {
@@ -65,14 +60,12 @@ impl Worker {
     pub(super) fn redo_burst(&mut self) {
         let now = Instant::now();
         for work in std::mem::take(&mut self.burst) {
-            self.unfinish(&work);
             self.put_off(work, now, VecDeque::new());
         }
     }
 
     pub(super) fn undo_burst(&mut self, message: &str) {
         for work in std::mem::take(&mut self.burst) {
-            self.unfinish(&work);
             self.attempt.locate(&work.event);
             self.failed(work, VecDeque::new(), message, None);
         }

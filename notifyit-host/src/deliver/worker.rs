@@ -215,6 +215,10 @@ impl Worker {
 
     /// Tries an event and does what its result asks for.
     fn handle(&mut self, mut work: Work, behind: VecDeque<FileEvent>) {
+        if work.event.certainty == Certainty::Supposed {
+            // Whether it is finished the ledger tells only of what has been flushed.
+            self.flush();
+        }
         self.make_sure_of_instance();
         let Some(instance) = self.instance.as_mut() else {
             let again = Instant::now() + self.lane.policy.first;
@@ -240,7 +244,6 @@ impl Worker {
         self.unflushed = true;
         match reply {
             Reply::Done => {
-                self.finish(&work);
                 self.burst.push(work);
                 self.bring_forward(behind);
                 if self.burst.len() >= BURST {

@@ -122,13 +122,6 @@ impl Ledger {
         }
     }
 
-    /// This lane has not finished this version, after all: its flush has failed.
-    pub fn undo(&self, lane: LaneId, version: &Version) {
-        if self.is_finished(lane, version) {
-            self.forget(lane, version.place());
-        }
-    }
-
     /// A file was renamed: what this lane has finished stays finished under the new name.
     pub fn rename(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
         let stamp = self.get(lane, from);
@@ -239,18 +232,6 @@ mod tests {
     fn ctime_and_mode_are_no_part_of_a_version() {
         let changed = Stat { mode: 0o600, ctime_nanos: 99, ..stat(1) };
         assert_eq!(version(7, "a", 1), Version::new(7, &OsStr::new("a").into(), &changed));
-    }
-
-    #[test]
-    fn what_is_undone_is_unfinished_unless_a_newer_version_is_finished() {
-        each(|ledger| {
-            ledger.finish(LaneId(0), &version(7, "a", 1));
-            ledger.undo(LaneId(0), &version(7, "a", 1));
-            assert!(!ledger.is_finished(LaneId(0), &version(7, "a", 1)));
-            ledger.finish(LaneId(0), &version(7, "a", 2));
-            ledger.undo(LaneId(0), &version(7, "a", 1));
-            assert!(ledger.is_finished(LaneId(0), &version(7, "a", 2)));
-        });
     }
 
     #[test]
