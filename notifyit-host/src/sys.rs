@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -108,6 +109,26 @@ fn looked(told: Result<Statx, Errno>) -> io::Result<Option<Stat>> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Names a directory for as long as it lives, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Device, inode and time of birth, hashed: unlike an inode alone it never names another one later.
+    pub directory: u64,
+    /// The mount that it was opened through.
+    pub mount: u64,
+}
+
+/// Which directory it is. `None` where the file system tells no time of birth, or the kernel (before 5.8) no mount.
+pub fn identity(directory: &OwnedFd) -> Option<Identity> {
+    let wanted = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::MNT_ID;
+    let x = statx(directory, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
+    let told = StatxFlags::from_bits_retain(x.stx_mask).contains(wanted);
+    let born = (x.stx_btime.tv_sec, x.stx_btime.tv_nsec);
+    let mut hasher = DefaultHasher::new();
+    (x.stx_dev_major, x.stx_dev_minor, x.stx_ino, born).hash(&mut hasher);
+    told.then(|| Identity { directory: hasher.finish(), mount: x.stx_mnt_id })
 }
 
 /// A time as nanoseconds since 1970; what is before is 0.

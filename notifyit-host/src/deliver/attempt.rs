@@ -201,7 +201,7 @@ impl Attempt {
             id: identity(name, &self.path[self.root..], stat.map(|stat| terms.stamp(stat))),
             kind: event.kind.code(),
             origin: event.origin.code(),
-            attempt: work.failed.saturating_add(1),
+            attempt: work.tried.saturating_add(1),
             flags: if event.directory { FLAG_DIRECTORY } else { 0 },
             watch: Text::from_str(name),
             root: Bytes::from_slice(root),

@@ -50,7 +50,9 @@ pub(super) fn jitter() -> f64 {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) event: FileEvent,
-    /// Failed attempts that count.
+    /// Failed attempts.
+    pub(super) tried: u32,
+    /// Those of them that count: not the ones during a pause.
     pub(super) failed: u32,
     /// When the first of them failed.
     pub(super) since: Option<Instant>,
@@ -78,6 +80,7 @@ impl Work {
     pub(super) fn new(event: FileEvent) -> Work {
         Work {
             event,
+            tried: 0,
             failed: 0,
             since: None,
             is_missing: false,
@@ -232,7 +235,7 @@ impl Waiting {
         let key = key(&event);
         let Some(entry) = self.entries.get_mut(&key) else { return Arrival::Free(event) };
         // What is only supposed, and not tried yet, may never be an event: it holds up no other.
-        let is_supposed = entry.work.event.certainty == Certainty::Supposed && entry.work.failed == 0;
+        let is_supposed = entry.work.event.certainty == Certainty::Supposed && entry.work.tried == 0;
         if is_supposed && !event.is_landing() {
             return Arrival::Free(event);
         }
@@ -342,7 +345,7 @@ mod tests {
         let supposed = FileEvent { certainty: Certainty::Supposed, ..event("a", Kind::Landed) };
         assert_eq!(waiting.until(Work::new(supposed), later, VecDeque::new()), 0);
         assert!(matches!(waiting.arrives(event("a", Kind::Modify)), Arrival::Free(_)));
-        let failed = Work { failed: 1, ..Work::new(event("a", Kind::Modify)) };
+        let failed = Work { tried: 1, failed: 1, ..Work::new(event("a", Kind::Modify)) };
         assert_eq!(waiting.until(failed, later, VecDeque::new()), 0);
         let Arrival::Replaces(told, behind) = waiting.arrives(event("a", Kind::Landed)) else {
             panic!("the close is the event");

@@ -308,6 +308,7 @@ impl Worker {
         message: &str,
         after: Option<Duration>,
     ) {
+        work.tried = work.tried.saturating_add(1);
         let now = Instant::now();
         let lane = Arc::clone(&self.lane);
         if work.fences >= FENCES {

@@ -205,7 +205,8 @@ impl<S: Sink> Source<S> {
             return;
         }
         self.renames.clear();
-        if self.tree.read().has_buried() && self.moves.is_empty() && self.doubts.is_empty() {
+        let is_settled = self.moves.is_empty() && self.doubts.is_empty() && self.repair_at.is_none();
+        if is_settled && self.tree.read().has_buried() {
             let mut tree = self.tree.write();
             self.refused.forget_beneath_buried(&tree);
             // What is polled is buried by another thread, behind the last event that it has handed over.

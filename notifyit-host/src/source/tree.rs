@@ -2,7 +2,8 @@
 //!
 //! The source alone changes it; lanes read it to make paths. A directory that is removed is *buried*: it keeps its
 //! place, so that events that name it can still tell their path, until [`Tree::sweep`] finds that no event is left, or
-//! until too many have been buried since: where an event waits for hours, directories go on coming and going.
+//! until too many have been buried since: where an event waits for hours, directories go on coming and going. One that
+//! turns out to be there after all is *revived*: it is the same node again, with its number and its events.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use super::filesystem::Terms;
 use super::shared::Numbering;
 
 use crate::event::{NodeId, WatchId};
+use crate::sys::Identity;
 
 /// So many buried directories are kept while events are under way. What waits in one of the others is gone.
 const KEPT: usize = 16_384;
@@ -31,6 +33,8 @@ pub(super) struct Node {
     watch: WatchId,
     /// The ledger's number for it, unlike the node's own not used again for another directory.
     serial: u64,
+    /// Names the directory itself, if the file system tells.
+    identity: Option<Identity>,
     /// The watch descriptor, once it has one.
     wd: Option<i32>,
     /// The next node with the same watch descriptor: one directory reached on two ways (overlapping roots, bind
@@ -51,6 +55,7 @@ impl Node {
             name: name.into(),
             watch,
             serial: 0,
+            identity: None,
             wd: None,
             twin: None,
             first_child: None,
@@ -78,6 +83,8 @@ pub struct Tree {
     nodes: Vec<Option<Node>>,
     free: Vec<NodeId>,
     buried: VecDeque<NodeId>,
+    /// The buried directories by their watch and identity.
+    graves: FxHashMap<(WatchId, u64), NodeId>,
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
     numbering: Option<Arc<dyn Numbering>>,
@@ -224,6 +231,21 @@ impl Tree {
         before
     }
 
+    /// Notes which directory it is.
+    pub fn set_identity(&mut self, id: NodeId, identity: Option<Identity>) {
+        self.node_mut(id).identity = identity;
+    }
+
+    /// Which directory it is, if that is known.
+    pub fn identity(&self, id: NodeId) -> Option<Identity> {
+        self.node(id).identity
+    }
+
+    /// The buried directory of that identity, on whatever mount it was.
+    pub fn buried_as(&self, watch: WatchId, identity: Identity) -> Option<NodeId> {
+        self.graves.get(&(watch, identity.directory)).copied()
+    }
+
     /// Takes a directory's watch descriptor away. Returns it if no other node has it: then the kernel's watch can go.
     pub fn clear_wd(&mut self, id: NodeId) -> Option<i32> {
         let wd = self.node_mut(id).wd.take()?;
@@ -306,6 +328,40 @@ impl Tree {
         dropped
     }
 
+    /// A buried directory is there after all: it takes the place that `stand_in`, which is no root, was given for it.
+    /// Returns the watch descriptors that the kernel may drop.
+    pub fn revive(&mut self, id: NodeId, stand_in: NodeId) -> Vec<i32> {
+        let Some((parent, name)) = self.place(stand_in) else { return Vec::new() };
+        let dropped = self.bury(stand_in);
+        self.exhume(id);
+        if let Some(numbering) = &self.numbering {
+            let to = (self.serial(parent), &*name);
+            let left = self.place(id).filter(|(old, _)| self.is_known(*old));
+            let from = left.as_ref().map_or(to, |(old, old_name)| (self.serial(*old), &**old_name));
+            numbering.renamed(self.serial(id), from, to);
+        }
+        self.move_to(id, parent, &name);
+        dropped
+    }
+
+    fn exhume(&mut self, id: NodeId) {
+        self.buried.retain(|buried| *buried != id);
+        self.node_mut(id).buried = false;
+        self.leave_grave(id);
+    }
+
+    fn leave_grave(&mut self, id: NodeId) {
+        let grave = self.grave(id);
+        if let Some(grave) = grave.filter(|grave| self.graves.get(grave) == Some(&id)) {
+            self.graves.remove(&grave);
+        }
+    }
+
+    fn grave(&self, id: NodeId) -> Option<(WatchId, u64)> {
+        let node = self.node(id);
+        node.identity.map(|identity| (node.watch, identity.directory))
+    }
+
     /// Two directories, neither within the other and no roots, take each other's place.
     pub fn exchange(&mut self, one: NodeId, other: NodeId) {
         let (Some(place), Some(others)) = (self.place(one), self.place(other)) else { return };
@@ -338,6 +394,9 @@ impl Tree {
             self.unlink(id);
             if !std::mem::replace(&mut self.node_mut(id).buried, true) {
                 self.buried.push_back(id);
+                if let Some(grave) = self.grave(id) {
+                    self.graves.insert(grave, id);
+                }
             }
         }
         dropped
@@ -372,7 +431,8 @@ impl Tree {
 
     fn forget_buried(&mut self, kept: usize) {
         let too_many = self.buried.len().saturating_sub(kept);
-        for id in self.buried.drain(..too_many) {
+        for id in self.buried.drain(..too_many).collect::<Vec<_>>() {
+            self.leave_grave(id);
             self.nodes[id.0 as usize] = None;
             self.free.push(NodeId(id.0, id.1.wrapping_add(1)));
         }
@@ -516,6 +576,7 @@ mod tests {
         Add(usize, u8),
         Rename(usize, usize, u8),
         Bury(usize),
+        Revive(usize, usize, u8),
         Sweep,
     }
 
@@ -524,6 +585,7 @@ mod tests {
             4 => (any::<usize>(), 0..6_u8).prop_map(|(p, n)| Step::Add(p, n)),
             2 => (any::<usize>(), any::<usize>(), 0..6_u8).prop_map(|(i, p, n)| Step::Rename(i, p, n)),
             1 => any::<usize>().prop_map(Step::Bury),
+            1 => (any::<usize>(), any::<usize>(), 0..6_u8).prop_map(|(i, p, n)| Step::Revive(i, p, n)),
             1 => Just(Step::Sweep),
         ];
         proptest::collection::vec(step, 0..60)
@@ -535,6 +597,8 @@ mod tests {
         fn the_tree_is_a_map_of_paths(steps in steps()) {
             let (mut tree, root) = tree();
             let mut model: BTreeMap<NodeId, PathBuf> = BTreeMap::from([(root, PathBuf::from("/srv/in"))]);
+            let (mut buried, mut born): (Vec<(NodeId, u64)>, u64) = (Vec::new(), 0);
+            let mut identities: BTreeMap<NodeId, u64> = BTreeMap::new();
             for step in steps {
                 let pick = |i: usize| *model.keys().nth(i % model.len()).expect("the root is there");
                 match step {
@@ -544,7 +608,11 @@ mod tests {
                         let path = model[&parent].join(&name);
                         let id = tree.add_child(parent, OsStr::new(&name));
                         prop_assert_eq!(model.values().any(|p| *p == path), model.contains_key(&id));
-                        model.insert(id, path);
+                        if model.insert(id, path).is_none() {
+                            born += 1;
+                            tree.set_identity(id, Some(Identity { directory: born, mount: 1 }));
+                            identities.insert(id, born);
+                        }
                     }
                     Step::Rename(id, parent, name) => {
                         let (id, parent) = (pick(id), pick(parent));
@@ -565,9 +633,24 @@ mod tests {
                         if id == root { continue; }
                         let top = model[&id].clone();
                         tree.bury(id);
+                        let gone = model.iter().filter(|(_, path)| path.starts_with(&top)).map(|(id, _)| *id);
+                        buried.extend(gone.map(|id| (id, identities[&id])));
                         model.retain(|_, path| !path.starts_with(&top));
                     }
-                    Step::Sweep => tree.sweep(),
+                    Step::Revive(which, parent, name) => {
+                        let target = model[&pick(parent)].join(format!("n{name}"));
+                        if buried.is_empty() || model.values().any(|p| *p == target) { continue; }
+                        let stand_in = tree.add_child(pick(parent), OsStr::new(&format!("n{name}")));
+                        let (id, identity) = buried.swap_remove(which % buried.len());
+                        prop_assert_eq!(tree.buried_as(WatchId(0), Identity { directory: identity, mount: 2 }), Some(id));
+                        tree.revive(id, stand_in);
+                        prop_assert_eq!(tree.buried_as(WatchId(0), Identity { directory: identity, mount: 2 }), None);
+                        model.insert(id, target);
+                    }
+                    Step::Sweep => {
+                        tree.sweep();
+                        buried.clear();
+                    }
                 }
                 prop_assert_eq!(tree.len(), model.len());
                 for (id, path) in &model {
