@@ -1,5 +1,6 @@
 //! Everything at once by four writers, then quiet.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use notifyit_tests::{Running, until};
+use serde_json::Value;
 
-use super::{Case, both, many, repeat};
+use super::{Case, both, files, many, repeat};
 
 /// A row of numbers that is the same in each run.
 struct Random(u64);
@@ -54,10 +56,11 @@ fn change(random: &mut Random, root: &Path) {
             .and_then(|mut f| f.write_all(b"more")),
         34..39 => fs::rename(random.file(root), random.file(root)),
         39..41 => fs::rename(random.directory(root), random.directory(root)),
-        // Once written, never again: what is written by one name is told of that name alone.
+        // Once written, never again: what is written by one name is told of that name alone, which is its content.
         41..43 => {
-            let (once, link) = (random.directory(root).join(unique()), random.link(root));
-            fs::write(&once, "written once").and_then(|()| fs::hard_link(once, link))
+            let (name, link) = (unique(), random.link(root));
+            let once = random.directory(root).join(&name);
+            fs::write(&once, name).and_then(|()| fs::hard_link(once, link))
         }
         43 => fs::rename(random.link(root), random.link(root)),
         44..47 => fs::remove_file(random.file(root)),
@@ -66,6 +69,17 @@ fn change(random: &mut Random, root: &Path) {
             if directory == root { Ok(()) } else { fs::remove_dir_all(directory) }
         }
     };
+}
+
+fn own_name(path: &Path) -> String {
+    path.file_name().expect("a file has a name").to_string_lossy().into_owned()
+}
+
+/// The names that `print` was told of, also of files that were gone by then.
+fn told(host: &Running) -> HashSet<String> {
+    let events =
+        host.stdout_lines().into_iter().map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+    events.filter_map(|event| event["name"].as_str().map(str::to_owned)).collect()
 }
 
 fn directories(at: &Path) -> usize {
@@ -102,7 +116,14 @@ fn random_changes_by_four_writers() {
                 });
             }
         });
-        Case::all("n: churn", &host).by_own_name().at_least_once();
+        let is_link = |path: &Path| own_name(path).starts_with("link");
+        let churn = Case::all("n: churn", &host).by_own_name().but("print", |path| !is_link(path));
+        churn.at_least_once();
+        // To `print`, which does not ask for links, the name that was written is told, perhaps when it is gone.
+        for link in files(&root).into_keys().filter(|path| is_link(path)) {
+            let written = fs::read_to_string(root.join(&link)).expect("nothing goes away now");
+            assert!(told(&host).contains(&written), "{link:?}: print was not told of {written}");
+        }
         let expected = directories(&root);
         let agreed = until(|| (watches(&host) == expected).then_some(()));
         assert!(agreed.is_some(), "{} watches, {expected} directories", watches(&host));

@@ -27,7 +27,7 @@ use super::rescan::{Arrival, Order};
 use super::roots::no_watch_left;
 use super::walk;
 use crate::event::{NodeId, WatchId};
-use crate::sys::{self, Identity};
+use crate::sys;
 
 /// File times may be older than the clock by a tick, and the clock may be set.
 const CLOCK_SLACK: u64 = 2_000_000_000;
@@ -44,7 +44,7 @@ pub(super) enum Look {
 }
 
 /// Why a directory has no watch.
-enum Refusal {
+pub(super) enum Refusal {
     /// It is gone, or no directory any more: an event tells, or has told.
     Vanished,
     /// It cannot be read: said, and left out.
@@ -285,63 +285,6 @@ impl<S: Sink> Source<S> {
         Ok(node)
     }
 
-    /// Gives a node the watch descriptor that its directory got. If that is the watch of a node whose own path leads
-    /// elsewhere, it is the same directory, renamed, and that node takes this one's place. If that node's path leads
-    /// there too, the directory has gone back in the meantime, and ours is where nothing is: but for bind mounts, none
-    /// is at two places.
-    fn claim(&mut self, node: NodeId, wd: i32, identity: Option<Identity>) -> Result<NodeId, Refusal> {
-        let others: Vec<NodeId> = self.tree.read().by_wd(wd).filter(|other| *other != node).collect();
-        for other in others {
-            let (place, same_watch, is_root, known_as) = {
-                let tree = self.tree.read();
-                let same_watch = tree.watch(other) == tree.watch(node);
-                (tree.place(node), same_watch, tree.is_root(other), tree.identity(other))
-            };
-            if !same_watch || is_root {
-                continue;
-            }
-            if self.look(other) == Look::Same {
-                if identity.is_some() && known_as == identity {
-                    return Err(Refusal::Vanished);
-                }
-                continue;
-            }
-            let would_bury_itself = self.tree.read().is_within(other, node);
-            if let Some((parent, name)) = place.filter(|_| !would_bury_itself) {
-                let left = self.tree.read().place(other);
-                let replaced = self.tree.write().rename(other, parent, &name);
-                self.drop_watches(&replaced);
-                if let Some((parent, name)) = left {
-                    // Another directory may lie where it was.
-                    self.doubt(parent, &name, Arrival::Doubted);
-                }
-                return Ok(other);
-            }
-            self.drop_subtree(other);
-        }
-        let node = self.revived(node, wd, identity);
-        let mut tree = self.tree.write();
-        tree.set_identity(node, identity);
-        let replaced = tree.set_wd(node, wd);
-        drop(tree);
-        self.drop_watches(replaced.as_slice());
-        Ok(node)
-    }
-
-    /// Was the directory that a node was made for in the tree before, and taken out of it for another reason than its
-    /// end? Then it is that node again: what is finished stays finished, and what is under way finds its files.
-    fn revived(&self, node: NodeId, wd: i32, identity: Option<Identity>) -> NodeId {
-        let mut tree = self.tree.write();
-        let identity = identity.filter(|_| !tree.is_root(node));
-        let before = identity.and_then(|identity| tree.buried_as(tree.watch(node), identity));
-        let Some(before) = before else { return node };
-        let mut dropped = tree.revive(before, node);
-        drop(tree);
-        dropped.retain(|dropped| *dropped != wd);
-        self.drop_watches(&dropped);
-        before
-    }
-
     fn add_watch(&mut self, node: NodeId, directory: &OwnedFd) -> io::Result<i32> {
         let (watch, is_root) = {
             let tree = self.tree.read();
@@ -412,7 +355,7 @@ impl<S: Sink> Source<S> {
         self.drop_watches(&dropped);
     }
 
-    fn drop_watches(&self, dropped: &[i32]) {
+    pub(super) fn drop_watches(&self, dropped: &[i32]) {
         for wd in dropped {
             // The kernel may have dropped it by itself, with the directory.
             let _ = rustix::fs::inotify::remove_watch(&self.inotify, *wd);

@@ -6,6 +6,7 @@
 //! | `walk` | watching a directory and all beneath it, without being led elsewhere |
 //! | `roots` | the watched directories that the user named: there, gone, awaited |
 //! | `follow` | the tree kept true as directories come, move and go |
+//! | `claim` | which node a directory is, once it has its watch |
 //! | `doubt` | directories that were not where an event said they were |
 //! | `gather` | when to wait for more before a read |
 //! | `fence` | telling that everything up to now has been read |
@@ -16,12 +17,14 @@
 //! | `timers` | what is looked at again and again |
 //! | `poll` | a rescan that keeps the tree true by itself, where inotify sees nothing |
 //! | `tree` | nodes, names, watch descriptors |
+//! | `burial` | directories that are taken out of the tree, and may be back |
 //! | `renames` | where files went while work on them was under way |
 
 pub mod inotify;
 mod walk;
 mod roots;
 mod follow;
+mod claim;
 mod doubt;
 mod refused;
 pub mod filesystem;
@@ -32,6 +35,7 @@ mod timers;
 mod poll;
 pub mod fence;
 pub mod tree;
+mod burial;
 mod paths;
 pub mod shared;
 pub mod renames;

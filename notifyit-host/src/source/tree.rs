@@ -1,9 +1,7 @@
 //! The watched directories: which node is where, and which watch descriptor stands for which nodes.
 //!
-//! The source alone changes it; lanes read it to make paths. A directory that is removed is *buried*: it keeps its
-//! place, so that events that name it can still tell their path, until [`Tree::sweep`] finds that no event is left, or
-//! until too many have been buried since: where an event waits for hours, directories go on coming and going. One that
-//! turns out to be there after all is *revived*: it is the same node again, with its number and its events.
+//! The source alone changes it; lanes read it to make paths. A directory that is removed stays known for a while: see
+//! `burial`.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
@@ -18,9 +16,6 @@ use super::shared::Numbering;
 use crate::event::{NodeId, WatchId};
 use crate::sys::Identity;
 
-/// So many buried directories are kept while events are under way. What waits in one of the others is gone.
-const KEPT: usize = 16_384;
-
 /// One watched directory.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -30,11 +25,11 @@ pub(super) struct Node {
     pub(super) parent: Option<NodeId>,
     /// The name in the parent; of a root the absolute path.
     pub(super) name: Box<OsStr>,
-    watch: WatchId,
+    pub(super) watch: WatchId,
     /// The ledger's number for it, unlike the node's own not used again for another directory.
     serial: u64,
     /// Names the directory itself, if the file system tells.
-    identity: Option<Identity>,
+    pub(super) identity: Option<Identity>,
     /// The watch descriptor, once it has one.
     wd: Option<i32>,
     /// The next node with the same watch descriptor: one directory reached on two ways (overlapping roots, bind
@@ -44,7 +39,7 @@ pub(super) struct Node {
     first_child: Option<NodeId>,
     next: Option<NodeId>,
     previous: Option<NodeId>,
-    buried: bool,
+    pub(super) buried: bool,
 }
 
 impl Node {
@@ -80,14 +75,14 @@ pub struct Spot {
 /// The watched directories. See the module.
 #[derive(Debug, Default)]
 pub struct Tree {
-    nodes: Vec<Option<Node>>,
-    free: Vec<NodeId>,
-    buried: VecDeque<NodeId>,
+    pub(super) nodes: Vec<Option<Node>>,
+    pub(super) free: Vec<NodeId>,
+    pub(super) buried: VecDeque<NodeId>,
     /// The buried directories by their watch and identity.
-    graves: FxHashMap<(WatchId, u64), NodeId>,
+    pub(super) graves: FxHashMap<(WatchId, u64), NodeId>,
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
-    numbering: Option<Arc<dyn Numbering>>,
+    pub(super) numbering: Option<Arc<dyn Numbering>>,
     pub(super) terms: FxHashMap<WatchId, Terms>,
 }
 
@@ -130,7 +125,7 @@ impl Tree {
     }
 
     /// Takes a directory out of its parent's list. Its own `parent` and `name` stay, for its path.
-    fn unlink(&mut self, id: NodeId) {
+    pub(super) fn unlink(&mut self, id: NodeId) {
         let node = self.node_mut(id);
         let (next, previous) = (node.next.take(), node.previous.take());
         let Some(parent) = node.parent else { return };
@@ -166,11 +161,11 @@ impl Tree {
         self.known(id).expect("who may name a directory that is forgotten asks whether it is known")
     }
 
-    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
         self.nodes[id.0 as usize].as_mut().expect("only directories that are known change")
     }
 
-    fn known(&self, id: NodeId) -> Option<&Node> {
+    pub(super) fn known(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.0 as usize)?.as_ref().filter(|node| node.generation == id.1)
     }
 
@@ -229,21 +224,6 @@ impl Tree {
         node.wd = Some(wd);
         node.twin = first;
         before
-    }
-
-    /// Notes which directory it is.
-    pub fn set_identity(&mut self, id: NodeId, identity: Option<Identity>) {
-        self.node_mut(id).identity = identity;
-    }
-
-    /// Which directory it is, if that is known.
-    pub fn identity(&self, id: NodeId) -> Option<Identity> {
-        self.node(id).identity
-    }
-
-    /// The buried directory of that identity, on whatever mount it was.
-    pub fn buried_as(&self, watch: WatchId, identity: Identity) -> Option<NodeId> {
-        self.graves.get(&(watch, identity.directory)).copied()
     }
 
     /// Takes a directory's watch descriptor away. Returns it if no other node has it: then the kernel's watch can go.
@@ -328,40 +308,6 @@ impl Tree {
         dropped
     }
 
-    /// A buried directory is there after all: it takes the place that `stand_in`, which is no root, was given for it.
-    /// Returns the watch descriptors that the kernel may drop.
-    pub fn revive(&mut self, id: NodeId, stand_in: NodeId) -> Vec<i32> {
-        let Some((parent, name)) = self.place(stand_in) else { return Vec::new() };
-        let dropped = self.bury(stand_in);
-        self.exhume(id);
-        if let Some(numbering) = &self.numbering {
-            let to = (self.serial(parent), &*name);
-            let left = self.place(id).filter(|(old, _)| self.is_known(*old));
-            let from = left.as_ref().map_or(to, |(old, old_name)| (self.serial(*old), &**old_name));
-            numbering.renamed(self.serial(id), from, to);
-        }
-        self.move_to(id, parent, &name);
-        dropped
-    }
-
-    fn exhume(&mut self, id: NodeId) {
-        self.buried.retain(|buried| *buried != id);
-        self.node_mut(id).buried = false;
-        self.leave_grave(id);
-    }
-
-    fn leave_grave(&mut self, id: NodeId) {
-        let grave = self.grave(id);
-        if let Some(grave) = grave.filter(|grave| self.graves.get(grave) == Some(&id)) {
-            self.graves.remove(&grave);
-        }
-    }
-
-    fn grave(&self, id: NodeId) -> Option<(WatchId, u64)> {
-        let node = self.node(id);
-        node.identity.map(|identity| (node.watch, identity.directory))
-    }
-
     /// Two directories, neither within the other and no roots, take each other's place.
     pub fn exchange(&mut self, one: NodeId, other: NodeId) {
         let (Some(place), Some(others)) = (self.place(one), self.place(other)) else { return };
@@ -375,7 +321,7 @@ impl Tree {
         self.move_to(other, place.0, &place.1);
     }
 
-    fn move_to(&mut self, id: NodeId, parent: NodeId, name: &OsStr) {
+    pub(super) fn move_to(&mut self, id: NodeId, parent: NodeId, name: &OsStr) {
         self.link(id, parent, name);
         let watch = self.watch(parent);
         if self.watch(id) != watch {
@@ -385,25 +331,8 @@ impl Tree {
         }
     }
 
-    /// Takes a directory and all beneath it out of the tree. Returns the watch descriptors that the kernel may drop.
-    pub fn bury(&mut self, id: NodeId) -> Vec<i32> {
-        let below = self.subtree(id);
-        let mut dropped = Vec::new();
-        for id in below.into_iter().rev() {
-            dropped.extend(self.clear_wd(id));
-            self.unlink(id);
-            if !std::mem::replace(&mut self.node_mut(id).buried, true) {
-                self.buried.push_back(id);
-                if let Some(grave) = self.grave(id) {
-                    self.graves.insert(grave, id);
-                }
-            }
-        }
-        dropped
-    }
-
     /// A directory and all beneath it, each behind its parent.
-    fn subtree(&self, top: NodeId) -> Vec<NodeId> {
+    pub(super) fn subtree(&self, top: NodeId) -> Vec<NodeId> {
         let mut found = vec![top];
         let mut next = 0;
         while let Some(here) = found.get(next) {
@@ -419,35 +348,6 @@ impl Tree {
         self.subtree(top).into_iter().skip(1)
     }
 
-    /// Frees the places of buried directories. To be called when no event names them any more.
-    pub fn sweep(&mut self) {
-        self.forget_buried(0);
-    }
-
-    /// Frees the places of those that were buried long ago, though events may name them.
-    pub fn forget_oldest(&mut self) {
-        self.forget_buried(KEPT);
-    }
-
-    fn forget_buried(&mut self, kept: usize) {
-        let too_many = self.buried.len().saturating_sub(kept);
-        for id in self.buried.drain(..too_many).collect::<Vec<_>>() {
-            self.leave_grave(id);
-            self.nodes[id.0 as usize] = None;
-            self.free.push(NodeId(id.0, id.1.wrapping_add(1)));
-        }
-    }
-
-    /// Are there more buried directories than are kept?
-    pub fn has_too_many_buried(&self) -> bool {
-        self.buried.len() > KEPT
-    }
-
-    /// Is there anything to sweep?
-    pub fn has_buried(&self) -> bool {
-        !self.buried.is_empty()
-    }
-
     /// How many directories are in the tree.
     pub fn len(&self) -> usize {
         self.nodes.len() - self.free.len() - self.buried.len()
@@ -461,6 +361,7 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use super::super::burial::KEPT;
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
