@@ -60,6 +60,17 @@ impl Site {
         host.wait_for(relative, |_| (self.times(relative) > 0).then_some(()));
     }
 
+    /// Waits until what `host` has settled up to now is on disk: a commit that begins from now on has ended.
+    fn wait_for_commit(&self, host: &Running) {
+        let ledger = self.0.path().join("state/ledger.redb");
+        let changed = || ledger.metadata().and_then(|ledger| ledger.modified()).expect("there is a ledger");
+        for turn in ["one", "another"] {
+            let before = changed();
+            self.write(format!("commit-{turn}-{}", self.handled().len()), "x");
+            host.wait_for("a commit", |_| (changed() > before).then_some(()));
+        }
+    }
+
     /// Waits until a file that is written now has been handled: what came before it has been seen.
     fn settle(&self, host: &Running, marker: &str) {
         self.write(marker, "marker");
@@ -182,6 +193,34 @@ fn a_host_that_is_killed_again_and_again_loses_no_file() {
         });
         stopped(host);
     });
+}
+
+#[test]
+fn what_a_plugin_has_not_flushed_comes_again_when_the_host_is_killed() {
+    let site = Site::new();
+    let hold = site.0.path().join("hold");
+    fs::write(&hold, "").expect("a file");
+    let beside = site.0.path().join("beside");
+    let config = site.0.path().join("notifyit.toml");
+    let text = format!(
+        "[plugin.recorder.config]\nbuffered = true\nhold_flush = {hold:?}\n[plugin.beside]\n\
+         library = \"recorder\"\n[plugin.beside.config]\nout = {beside:?}\n"
+    );
+    fs::write(&config, text).expect("a file");
+    let start = || site.host().named_plugin("recorder").arg("-c").arg(&config).start();
+    let host = start();
+    site.write("a.txt", "x");
+    host.logged(&["holding", "the flush"]);
+    // The other plugin's outcomes go to the same ledger, in the same commits.
+    site.wait_for_commit(&host);
+    assert_eq!(site.times("a.txt"), 0, "nothing of it is safe");
+    host.signal(Signal::KILL);
+    drop(host.wait());
+    fs::remove_file(hold).expect("a file");
+    let host = start();
+    site.wait_for(&host, "a.txt");
+    stopped(host);
+    assert_eq!(site.times("a.txt"), 1);
 }
 
 #[test]

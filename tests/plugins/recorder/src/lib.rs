@@ -38,6 +38,11 @@ struct Config {
     /// How many calls of `flush` fail, in each instance.
     #[serde(default)]
     failing_flushes: u32,
+    /// What was done is written down by `flush`, not before.
+    #[serde(default)]
+    buffered: bool,
+    /// While this file exists, no `flush` comes back or has written anything.
+    hold_flush: Option<PathBuf>,
 }
 
 thread_local! {
@@ -49,6 +54,7 @@ struct Recorder {
     config: Config,
     instance: u64,
     out: File,
+    buffer: Vec<Value>,
 }
 
 impl Plugin for Recorder {
@@ -58,7 +64,7 @@ impl Plugin for Recorder {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
         let out = OpenOptions::new().create(true).append(true).open(&config.out)?;
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-        let recorder = Recorder { config, instance, out };
+        let recorder = Recorder { config, instance, out, buffer: Vec::new() };
         recorder.record("new", Value::Null, Value::Null)?;
         Ok(recorder)
     }
@@ -67,6 +73,10 @@ impl Plugin for Recorder {
         let form = from_str(&event.to_json())?;
         self.hold(event);
         match self.answer(event) {
+            Ok(_) if self.config.buffered => {
+                self.buffer.push(form);
+                Ok(())
+            }
             Ok(content) => self.record("done", form, content.into()),
             Err(error) => {
                 let say = if error.downcast_ref::<Reject>().is_some() { "reject" } else { "retry" };
@@ -82,6 +92,12 @@ impl Plugin for Recorder {
             self.record("flush failed", Value::Null, Value::Null)?;
             bail!("the flush failed");
         }
+        if !self.buffer.is_empty() {
+            wait_while(self.config.hold_flush.as_deref(), "the flush");
+        }
+        for form in std::mem::take(&mut self.buffer) {
+            self.record("done", form, Value::Null)?;
+        }
         self.record("flush", Value::Null, Value::Null)
     }
 
@@ -92,11 +108,7 @@ impl Plugin for Recorder {
 
 impl Recorder {
     fn hold(&self, event: &Event<'_>) {
-        let Some(hold) = self.config.hold.as_ref().filter(|hold| hold.exists()) else { return };
-        log::info!("holding {:?}", event.relative());
-        while hold.exists() {
-            sleep(Duration::from_millis(2));
-        }
+        wait_while(self.config.hold.as_deref(), &format!("{:?}", event.relative()));
     }
 
     /// What the script and the configuration say; the file's content if it was to be opened.
@@ -138,6 +150,15 @@ impl Recorder {
         });
         (&self.out).write_all(format!("{line}\n").as_bytes())?;
         Ok(())
+    }
+}
+
+/// Waits for as long as this file exists.
+fn wait_while(file: Option<&Path>, what: &str) {
+    let Some(file) = file.filter(|file| file.exists()) else { return };
+    log::info!("holding {what}");
+    while file.exists() {
+        sleep(Duration::from_millis(2));
     }
 }
 
