@@ -22,7 +22,7 @@ use crate::event::{Happened, WatchId};
 use crate::plugin::set::{self, Member};
 use crate::plugin::{Loader, Services};
 use crate::route::Subscription;
-use crate::settle::ledger::Ledger;
+use crate::settle::ledger::{Ledger, Watched};
 use crate::source::fence::SourceHandle;
 use crate::source::inotify::Source;
 use crate::source::rescan::{Order, Rescan, RescanHandle, Share};
@@ -117,6 +117,7 @@ fn outside(settings: &Settings, members: &[Member]) -> Result<Outside> {
         Some(directory) => Ledger::in_directory(directory, &names)?,
         None => Ledger::in_memory(names.len()),
     };
+    ledger.watches_are(&settings.watches.iter().map(watched).collect::<Vec<_>>());
     let ledger = Arc::new(ledger);
     let tree = Tree::numbered_by(Arc::clone(&ledger) as Arc<dyn Numbering>);
     let places = Places {
@@ -131,6 +132,10 @@ fn outside(settings: &Settings, members: &[Member]) -> Result<Outside> {
         source: SourceHandle::new().context("failed to start")?,
         rescans: RescanHandle::default(),
     })
+}
+
+fn watched(watch: &WatchSettings) -> Watched<'_> {
+    Watched { name: &watch.name, root: &watch.path, recursive: watch.recursive }
 }
 
 /// The rescan's threads end by themselves, but for one that waits for a file system that does not answer: nobody can

@@ -12,12 +12,20 @@ use rustix::fs::{FlockOperation, flock};
 use super::ledger::{Place, Stamp};
 
 pub(super) const FILES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("files");
+pub(super) const TROUBLES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("troubles");
 pub(super) const DIRECTORIES: TableDefinition<'_, &[u8], u64> = TableDefinition::new("directories");
 pub(super) const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 
 pub(super) type Key = Box<[u8]>;
 pub(super) type FileTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 pub(super) type DirectoryTable = ReadOnlyTable<&'static [u8], u64>;
+
+/// What is on disk, as of one commit.
+pub(super) struct Disk {
+    pub(super) files: FileTable,
+    pub(super) troubles: FileTable,
+    pub(super) directories: DirectoryTable,
+}
 
 /// The lock file holds the pid of the host that has it.
 pub(super) fn lock(directory: &Path) -> Result<File> {
@@ -41,14 +49,37 @@ pub(super) fn lock(directory: &Path) -> Result<File> {
 pub(super) fn make_tables(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(FILES)?;
+    transaction.open_table(TROUBLES)?;
     transaction.open_table(DIRECTORIES)?;
     transaction.open_table(FACTS)?;
     Ok(transaction.commit()?)
 }
 
-pub(super) fn snapshot(database: &Database) -> Result<(FileTable, DirectoryTable), redb::Error> {
+pub(super) fn snapshot(database: &Database) -> Result<Disk, redb::Error> {
     let transaction = database.begin_read()?;
-    Ok((transaction.open_table(FILES)?, transaction.open_table(DIRECTORIES)?))
+    Ok(Disk {
+        files: transaction.open_table(FILES)?,
+        troubles: transaction.open_table(TROUBLES)?,
+        directories: transaction.open_table(DIRECTORIES)?,
+    })
+}
+
+/// The key of a file of an instance.
+pub(super) fn file_key(instance: u32, place: Place<'_>) -> Key {
+    let mut key = Vec::with_capacity(12 + place.1.len());
+    key.extend(instance.to_be_bytes());
+    key.extend(place.0.to_be_bytes());
+    key.extend(place.1.as_bytes());
+    key.into_boxed_slice()
+}
+
+/// The entries of one instance.
+pub(super) fn of_instance(
+    table: &FileTable,
+    instance: u32,
+) -> Result<redb::Range<'static, &'static [u8], &'static [u8]>, redb::Error> {
+    let (first, next) = (instance.to_be_bytes(), instance.saturating_add(1).to_be_bytes());
+    Ok(table.range::<&[u8]>(first.as_slice()..next.as_slice())?)
 }
 
 pub(super) fn fact(database: &Database, name: &str) -> Result<Option<Vec<u8>>> {

@@ -13,6 +13,7 @@ use anyhow::Result;
 
 use super::memory::Memory;
 use super::store::Store;
+use super::trouble::Trouble;
 use crate::event::LaneId;
 use crate::sys::Stat;
 
@@ -48,13 +49,52 @@ impl Version {
         Version { directory, name: Arc::clone(name), stamp: Stamp::of(stat) }
     }
 
-    fn place(&self) -> Place<'_> {
+    /// What tells it from the file's other versions.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> Place<'_> {
         (self.directory, &self.name)
     }
 }
 
 /// Where a file is: the number of its directory, and its name.
 pub type Place<'a> = (u64, &'a OsStr);
+
+/// A watch, as the state directory remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its root's absolute path.
+    pub root: &'a Path,
+    /// Are the directories beneath watched too?
+    pub recursive: bool,
+}
+
+/// Names a version of a file: watch, relative path, inode, size, mtime. FNV-1a, 64 bits: a handler may keep these
+/// numbers for years, so the function can never change.
+pub fn identity(watch: &str, relative: &[u8], stamp: Option<Stamp>) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut feed = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    feed(watch.as_bytes());
+    feed(&[0]);
+    feed(relative);
+    feed(&[0]);
+    if let Some(stamp) = stamp {
+        feed(&stamp.inode.to_le_bytes());
+        feed(&stamp.size.to_le_bytes());
+        feed(&stamp.mtime_seconds.to_le_bytes());
+        feed(&stamp.mtime_nanos.to_le_bytes());
+    }
+    hash
+}
 
 /// The ledger. Every call counts at once, also before it is on disk.
 #[derive(Debug)]
@@ -106,11 +146,42 @@ impl Ledger {
         }
     }
 
-    /// This lane has finished this version.
+    /// This lane has finished this version, and so whatever trouble there was with the file.
     pub fn finish(&self, lane: LaneId, version: &Version) {
+        self.settle(lane, version.place(), Some(version.stamp), None);
+    }
+
+    /// This lane will not try this version any more: it is finished, and a dead letter says why.
+    pub fn bury(&self, lane: LaneId, version: &Version, letter: Trouble) {
+        self.settle(lane, version.place(), Some(version.stamp), Some(letter));
+    }
+
+    /// This lane could not handle this version, and will try again: what a restart must not forget.
+    pub fn note(&self, lane: LaneId, version: &Version, trouble: Trouble) {
+        self.settle(lane, version.place(), None, Some(trouble));
+    }
+
+    /// The trouble that this lane has with this version, if it waits for another try.
+    pub fn waiting(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) -> Option<Trouble> {
+        self.trouble(lane, place).filter(|trouble| trouble.stamp == stamp && !trouble.state.is_dead())
+    }
+
+    /// No file is at that place any more: there is no trouble with it either.
+    pub fn is_gone(&self, lane: LaneId, place: Place<'_>) {
+        self.settle(lane, place, None, None);
+    }
+
+    fn trouble(&self, lane: LaneId, place: Place<'_>) -> Option<Trouble> {
         match self {
-            Ledger::Memory(memory) => memory.put(lane, version.place(), version.stamp),
-            Ledger::Store(store) => store.put(lane, version.place(), version.stamp),
+            Ledger::Memory(memory) => memory.trouble(lane, place),
+            Ledger::Store(store) => store.trouble(lane, place),
+        }
+    }
+
+    fn settle(&self, lane: LaneId, place: Place<'_>, stamp: Option<Stamp>, trouble: Option<Trouble>) {
+        match self {
+            Ledger::Memory(memory) => memory.settle(lane, place, stamp, trouble),
+            Ledger::Store(store) => store.settle(lane, place, stamp, trouble),
         }
     }
 
@@ -122,16 +193,13 @@ impl Ledger {
         }
     }
 
-    /// A file was renamed: what this lane has finished stays finished under the new name.
+    /// A file was renamed: what this lane has finished stays finished under the new name, and its trouble goes along.
     pub fn rename(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
-        let stamp = self.get(lane, from);
+        let (stamp, trouble) = (self.get(lane, from), self.trouble(lane, from));
         self.forget(lane, to);
-        if let Some(stamp) = stamp {
+        if stamp.is_some() || trouble.is_some() {
             self.forget(lane, from);
-            match self {
-                Ledger::Memory(memory) => memory.put(lane, to, stamp),
-                Ledger::Store(store) => store.put(lane, to, stamp),
-            }
+            self.settle(lane, to, stamp, trouble);
         }
     }
 
@@ -171,6 +239,13 @@ impl Ledger {
         }
     }
 
+    /// Where the watches' roots are, for who looks at the state directory later.
+    pub fn watches_are(&self, watches: &[Watched<'_>]) {
+        if let Ledger::Store(store) = self {
+            store.watches_are(watches);
+        }
+    }
+
     /// Every first look has been taken.
     pub fn first_looks_taken(&self) {
         if let Ledger::Store(store) = self {
@@ -196,6 +271,7 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trouble::State;
     use super::*;
 
     fn stat(size: u64) -> Stat {
@@ -232,6 +308,64 @@ mod tests {
     fn ctime_and_mode_are_no_part_of_a_version() {
         let changed = Stat { mode: 0o600, ctime_nanos: 99, ..stat(1) };
         assert_eq!(version(7, "a", 1), Version::new(7, &OsStr::new("a").into(), &changed));
+    }
+
+    #[test]
+    fn the_identity_of_a_version_never_changes() {
+        let stamp = Stamp { inode: 2, size: 3, mtime_seconds: 5, mtime_nanos: 6 };
+        let larger = Stamp { size: 4, ..stamp };
+        assert_ne!(identity("in", b"a/b.txt", Some(stamp)), identity("in", b"a/b.txt", Some(larger)));
+        assert_ne!(identity("ina", b"/b", None), identity("in", b"a/b", None));
+        assert_eq!(format!("{:016x}", identity("in", b"a/b.txt", Some(stamp))), "90ecea534aca7128");
+    }
+
+    fn waiting(size: u64) -> Trouble {
+        Trouble { attempts: 3, next_nanos: 9, ..Trouble::replay(Stamp::of(&stat(size))) }
+    }
+
+    #[test]
+    fn trouble_is_of_one_version_and_over_when_any_is_finished() {
+        each(|ledger| {
+            let (lane, at) = (LaneId(0), place(7, "a"));
+            ledger.note(lane, &version(7, "a", 1), waiting(1));
+            let known = |size| ledger.waiting(lane, at, Stamp::of(&stat(size)));
+            assert_eq!(known(1).map(|trouble| trouble.attempts), Some(3));
+            assert_eq!(known(2), None, "another version");
+            assert_eq!(ledger.waiting(LaneId(1), at, Stamp::of(&stat(1))), None, "another lane");
+            assert!(!ledger.is_finished(lane, &version(7, "a", 1)));
+            ledger.finish(lane, &version(7, "a", 2));
+            assert_eq!(known(1), None);
+            ledger.note(lane, &version(7, "a", 1), waiting(1));
+            ledger.is_gone(lane, at);
+            assert_eq!(known(1), None);
+            ledger.finish(lane, &version(7, "a", 2));
+            ledger.note(lane, &version(7, "a", 2), waiting(2));
+            assert!(!ledger.is_finished(lane, &version(7, "a", 2)), "a version that came again and failed");
+        });
+    }
+
+    #[test]
+    fn what_is_buried_is_finished_and_waits_for_nothing() {
+        each(|ledger| {
+            let version = version(7, "a", 1);
+            ledger.note(LaneId(0), &version, waiting(1));
+            ledger.bury(LaneId(0), &version, Trouble { state: State::Rejected, ..waiting(1) });
+            assert!(ledger.is_finished(LaneId(0), &version));
+            assert_eq!(ledger.waiting(LaneId(0), version.place(), version.stamp), None);
+        });
+    }
+
+    #[test]
+    fn trouble_goes_where_the_file_goes() {
+        each(|ledger| {
+            let (lane, stamp) = (LaneId(0), Stamp::of(&stat(1)));
+            ledger.note(lane, &version(7, "a", 1), waiting(1));
+            ledger.rename(lane, place(7, "a"), place(8, "b"));
+            assert!(ledger.waiting(lane, place(8, "b"), stamp).is_some());
+            assert!(ledger.waiting(lane, place(7, "a"), stamp).is_none());
+            ledger.rename(lane, place(9, "a"), place(8, "b"));
+            assert!(ledger.waiting(lane, place(8, "b"), stamp).is_none(), "another file is there now");
+        });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustc_hash::FxHashMap;
 
 use super::ledger::{Place, Stamp};
+use super::trouble::Trouble;
 use crate::event::LaneId;
 
 /// Below this many entries nothing is pruned.
@@ -29,6 +30,8 @@ struct Entries {
     now: FxHashMap<u64, Stamp>,
     old: FxHashMap<u64, Stamp>,
     pruned_to: usize,
+    /// What waits for another try. Dead letters are no part of it: the log has told of them.
+    troubles: FxHashMap<u64, Trouble>,
 }
 
 impl Memory {
@@ -48,11 +51,35 @@ impl Memory {
         entries.now.get(&place).or_else(|| entries.old.get(&place)).copied()
     }
 
-    pub(super) fn put(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) {
+    pub(super) fn trouble(&self, lane: LaneId, place: Place<'_>) -> Option<Trouble> {
+        let entries = self.lane(lane);
+        if entries.troubles.is_empty() { None } else { entries.troubles.get(&self.hash(place)).cloned() }
+    }
+
+    /// What is at that place is finished, if there is a stamp, and in this trouble or in none. What waits for another
+    /// try is not finished, whatever was known before.
+    pub(super) fn settle(
+        &self,
+        lane: LaneId,
+        place: Place<'_>,
+        stamp: Option<Stamp>,
+        trouble: Option<Trouble>,
+    ) {
         let place = self.hash(place);
         let mut entries = self.lane(lane);
-        entries.old.remove(&place);
-        entries.now.insert(place, stamp);
+        if stamp.is_some() || trouble.is_some() {
+            entries.old.remove(&place);
+            entries.now.remove(&place);
+        }
+        if let Some(stamp) = stamp {
+            entries.now.insert(place, stamp);
+        }
+        match trouble.filter(|trouble| !trouble.state.is_dead()) {
+            Some(trouble) => {
+                drop(entries.troubles.insert(place, Trouble { error: String::new(), ..trouble }))
+            }
+            None => drop(entries.troubles.remove(&place)),
+        }
     }
 
     pub(super) fn remove(&self, lane: LaneId, place: Place<'_>) {
@@ -60,6 +87,7 @@ impl Memory {
         let mut entries = self.lane(lane);
         entries.old.remove(&place);
         entries.now.remove(&place);
+        entries.troubles.remove(&place);
     }
 
     /// Has this lane twice as many entries as there were files when it was last pruned?
@@ -113,7 +141,7 @@ mod tests {
         let memory = Memory::new(1);
         let lane = LaneId(0);
         let stamp = Stamp { inode: 1, size: 2, mtime_seconds: 3, mtime_nanos: 4 };
-        let finish = |name: &OsStr| memory.put(lane, (7, name), stamp);
+        let finish = |name: &OsStr| memory.settle(lane, (7, name), Some(stamp), None);
         let has = |name: &OsStr| memory.get(lane, (7, name)).is_some();
         let [kept, gone, new] = ["kept", "gone", "new"].map(OsStr::new);
         finish(kept);

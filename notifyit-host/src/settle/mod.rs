@@ -1,8 +1,10 @@
 //! What became of each event: counted, and said if a person should know.
 
 pub mod ledger;
+pub mod trouble;
 mod memory;
 mod store;
+mod cases;
 mod disk;
 
 use std::path::Path;

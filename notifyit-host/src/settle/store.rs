@@ -3,8 +3,9 @@
 //! | table | from | to |
 //! |---|---|---|
 //! | `files` | instance, directory number, file name | stamp |
+//! | `troubles` | as `files` | what could not be handled: see `trouble` |
 //! | `directories` | directory number of the parent, name | directory number |
-//! | `facts` | a name | what else has to be known: instances' numbers, first looks |
+//! | `facts` | a name | what else has to be known: instances' numbers, first looks, where the watches are |
 //!
 //! What is called finished counts at once and is on disk a few tens of milliseconds later, in one transaction with
 //! all that came in the meantime. A crash in between costs duplicates. While the disk is full the host goes on, says
@@ -15,9 +16,9 @@
 //! written in order.
 
 use std::fs::{DirBuilder, File};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -28,10 +29,11 @@ use rustc_hash::FxHashMap;
 use tracing::{error, info};
 
 use super::disk::{
-    DIRECTORIES, DirectoryTable, FACTS, FILES, FileTable, Key, decode, directory_key, encode, fact,
-    fact_number, fnv, instances, lock, make_tables, snapshot,
+    DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, decode, directory_key, encode, fact, fact_number,
+    file_key, fnv, instances, lock, make_tables, snapshot,
 };
 use super::ledger::{FirstLook, Place, Stamp};
+use super::trouble::Trouble;
 use crate::event::LaneId;
 
 /// How long outcomes gather before they are written.
@@ -46,19 +48,20 @@ const CACHE: usize = 16 << 20;
 /// See the module.
 #[derive(Debug)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     /// The instances' numbers, by lane.
     lanes: Vec<u32>,
+    /// How many entries each lane has among the troubles: with none, nobody looks.
+    pub(super) troubled: Vec<AtomicUsize>,
     writer: Mutex<Option<JoinHandle<()>>>,
     _lock: File,
 }
 
-struct Inner {
+pub(super) struct Inner {
     database: Database,
     changes: Mutex<Changes>,
     wake: Condvar,
-    /// What is on disk, as of the last commit.
-    disk: RwLock<(FileTable, DirectoryTable)>,
+    pub(super) disk: RwLock<Disk>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -69,9 +72,9 @@ impl std::fmt::Debug for Inner {
 
 /// What is not on disk yet: `now` is newer than `writing`, which is newer than the disk. `None` is a removal.
 #[derive(Default)]
-struct Changes {
-    now: Batch,
-    writing: Arc<Batch>,
+pub(super) struct Changes {
+    pub(super) now: Batch,
+    pub(super) writing: Arc<Batch>,
     next_number: u64,
     first_looks: Vec<String>,
     closing: bool,
@@ -79,15 +82,19 @@ struct Changes {
 }
 
 #[derive(Default, Clone)]
-struct Batch {
-    files: FxHashMap<Key, Option<Stamp>>,
+pub(super) struct Batch {
+    pub(super) files: FxHashMap<Key, Option<Stamp>>,
+    pub(super) troubles: FxHashMap<Key, Option<Trouble>>,
     directories: FxHashMap<Key, Option<u64>>,
-    facts: Vec<(String, Vec<u8>)>,
+    pub(super) facts: Vec<(String, Vec<u8>)>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.directories.is_empty() && self.facts.is_empty()
+        self.files.is_empty()
+            && self.troubles.is_empty()
+            && self.directories.is_empty()
+            && self.facts.is_empty()
     }
 }
 
@@ -111,18 +118,15 @@ impl Store {
             Inner { database, changes: Mutex::new(changes), wake: Condvar::new(), disk: RwLock::new(disk) };
         let inner = Arc::new(inner);
         let numbers = instances(&inner.database, lanes).with_context(opening)?;
+        let troubled = inner.count_troubles(&numbers).with_context(opening)?;
         let writer = Arc::clone(&inner);
         let writer =
             thread::Builder::new().name("ledger".into()).spawn(move || writer.write_until_closed())?;
-        Ok(Store { inner, lanes: numbers, writer: Mutex::new(Some(writer)), _lock: lock })
+        Ok(Store { inner, lanes: numbers, troubled, writer: Mutex::new(Some(writer)), _lock: lock })
     }
 
-    fn key(&self, lane: LaneId, place: Place<'_>) -> Key {
-        let mut key = Vec::with_capacity(12 + place.1.len());
-        key.extend(self.lanes[lane.0].to_be_bytes());
-        key.extend(place.0.to_be_bytes());
-        key.extend(place.1.as_bytes());
-        key.into_boxed_slice()
+    pub(super) fn key(&self, lane: LaneId, place: Place<'_>) -> Key {
+        file_key(self.lanes[lane.0], place)
     }
 
     pub(super) fn get(&self, lane: LaneId, place: Place<'_>) -> Option<Stamp> {
@@ -135,23 +139,7 @@ impl Store {
             }
         }
         let disk = self.inner.disk.read().unwrap_or_else(PoisonError::into_inner);
-        disk.0.get(&*key).ok().flatten().and_then(|value| decode(value.value()))
-    }
-
-    pub(super) fn put(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) {
-        let key = self.key(lane, place);
-        self.inner.change(|batch| {
-            batch.files.insert(key, Some(stamp));
-        });
-    }
-
-    pub(super) fn remove(&self, lane: LaneId, place: Place<'_>) {
-        if self.get(lane, place).is_some() {
-            let key = self.key(lane, place);
-            self.inner.change(|batch| {
-                batch.files.insert(key, None);
-            });
-        }
+        disk.files.get(&*key).ok().flatten().and_then(|value| decode(value.value()))
     }
 
     pub(super) fn number(&self, place: Place<'_>) -> u64 {
@@ -264,16 +252,22 @@ impl Drop for Store {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Changes> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Batch)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Batch)) {
+        self.change_knowing(|changes| change(&mut changes.now));
+    }
+
+    /// As [`Inner::change`], by what has been changed before.
+    pub(super) fn change_knowing(&self, change: impl FnOnce(&mut Changes)) {
         let mut changes = self.lock();
         let was_empty = changes.now.is_empty();
-        change(&mut changes.now);
-        if changes.now.files.len() > MOST_WAITING {
+        change(&mut changes);
+        if changes.now.files.len() + changes.now.troubles.len() > MOST_WAITING {
             changes.now.files.clear();
+            changes.now.troubles.clear();
             error!(
                 "the ledger has not been written for a million outcomes, which are forgotten: their files come again"
             );
@@ -293,7 +287,7 @@ impl Inner {
             }
         }
         let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
-        disk.1.get(key).ok().flatten().map(|number| number.value())
+        disk.directories.get(key).ok().flatten().map(|number| number.value())
     }
 
     fn write_until_closed(&self) {
@@ -345,6 +339,13 @@ impl Inner {
                 match stamp {
                     Some(stamp) => drop(files.insert(&**key, encode(stamp).as_slice())?),
                     None => drop(files.remove(&**key)?),
+                }
+            }
+            let mut troubles = transaction.open_table(TROUBLES)?;
+            for (key, trouble) in &batch.troubles {
+                match trouble {
+                    Some(trouble) => drop(troubles.insert(&**key, trouble.to_bytes().as_slice())?),
+                    None => drop(troubles.remove(&**key)?),
                 }
             }
             let mut directories = transaction.open_table(DIRECTORIES)?;
@@ -404,8 +405,8 @@ mod tests {
         let number = store.number(place(0, "in"));
         let below = store.number(place(number, "sub"));
         assert_ne!(number, below);
-        store.put(LaneId(0), place(below, "f"), stamp(1));
-        store.put(LaneId(1), place(below, "g"), stamp(2));
+        store.settle(LaneId(0), place(below, "f"), Some(stamp(1)), None);
+        store.settle(LaneId(1), place(below, "g"), Some(stamp(2)), None);
         drop(store);
         let store = Store::open(dir.path(), &["new", "two", "one"]).unwrap();
         assert_eq!(store.number(place(0, "in")), number);
