@@ -9,6 +9,7 @@ mod instances;
 mod lanes;
 mod shutdown;
 mod state;
+mod retries;
 mod names;
 mod opened;
 mod events;

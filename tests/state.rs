@@ -8,27 +8,27 @@ use notifyit_tests::{Exit, Host, Running};
 use rustix::process::Signal;
 
 /// A directory that outlives the hosts of one test: watched files, state, and what the recorders wrote.
-struct Site(tempfile::TempDir);
+pub(crate) struct Site(pub(crate) tempfile::TempDir);
 
 impl Site {
-    fn new() -> Site {
+    pub(crate) fn new() -> Site {
         let site = Site(tempfile::tempdir().expect("a temporary directory"));
         fs::create_dir(site.root()).expect("a new directory");
         site
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.0.path().join("in")
     }
 
-    fn write(&self, relative: impl AsRef<Path>, content: &str) {
+    pub(crate) fn write(&self, relative: impl AsRef<Path>, content: &str) {
         let path = self.root().join(relative);
         fs::create_dir_all(path.parent().expect("a file has a parent")).expect("a new directory");
         fs::write(path, content).expect("a new file");
     }
 
     /// The host, with a recorder that appends to the site's own file.
-    fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         let out = self.0.path().join("records");
         Host::new()
             .plugin("recorder")
@@ -39,11 +39,26 @@ impl Site {
             .watching([self.root()])
     }
 
-    /// The names that were handled, with the content's size and the origin, in order.
-    fn handled(&self) -> Vec<(String, u64, String)> {
+    /// The answers for a file: attempt, origin, what was said.
+    pub(crate) fn answers(&self, relative: &str) -> Vec<(u64, String, String)> {
+        let of = self.records().filter(|record| record["event"]["relative"] == relative);
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        of.map(|record| {
+            let event = &record["event"];
+            (event["attempt"].as_u64().unwrap_or(0), text(&event["origin"]), text(&record["say"]))
+        })
+        .collect()
+    }
+
+    fn records(&self) -> impl Iterator<Item = serde_json::Value> {
         let text = fs::read_to_string(self.0.path().join("records")).unwrap_or_default();
         let records = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let done = records.filter(|record| record["say"] == "done" && record["event"].is_object());
+        records.collect::<Vec<_>>().into_iter()
+    }
+
+    /// The names that were handled, with the content's size and the origin, in order.
+    pub(crate) fn handled(&self) -> Vec<(String, u64, String)> {
+        let done = self.records().filter(|record| record["say"] == "done" && record["event"].is_object());
         done.map(|record| {
             let event = &record["event"];
             let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
@@ -52,16 +67,16 @@ impl Site {
         .collect()
     }
 
-    fn times(&self, relative: &str) -> usize {
+    pub(crate) fn times(&self, relative: &str) -> usize {
         self.handled().iter().filter(|(name, ..)| name == relative).count()
     }
 
-    fn wait_for(&self, host: &Running, relative: &str) {
+    pub(crate) fn wait_for(&self, host: &Running, relative: &str) {
         host.wait_for(relative, |_| (self.times(relative) > 0).then_some(()));
     }
 
     /// Waits until what `host` has settled up to now is on disk: a commit that begins from now on has ended.
-    fn wait_for_commit(&self, host: &Running) {
+    pub(crate) fn wait_for_commit(&self, host: &Running) {
         let ledger = self.0.path().join("state/ledger.redb");
         let changed = || ledger.metadata().and_then(|ledger| ledger.modified()).expect("there is a ledger");
         for turn in ["one", "another"] {
@@ -72,13 +87,13 @@ impl Site {
     }
 
     /// Waits until a file that is written now has been handled: what came before it has been seen.
-    fn settle(&self, host: &Running, marker: &str) {
+    pub(crate) fn settle(&self, host: &Running, marker: &str) {
         self.write(marker, "marker");
         self.wait_for(host, marker);
     }
 }
 
-fn stopped(host: Running) -> Exit {
+pub(crate) fn stopped(host: Running) -> Exit {
     let exit = host.stop();
     exit.success();
     exit

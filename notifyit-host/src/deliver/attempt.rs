@@ -14,7 +14,8 @@ use super::lane::Lane;
 use super::retry::{FENCES, Waiting, Work};
 use crate::event::{Certainty, FileEvent, WatchId};
 use crate::plugin::{Instance, Reply};
-use crate::settle::ledger::{Ledger, Version};
+use crate::settle::ledger::{Ledger, Stamp, Version, identity};
+use crate::settle::trouble::Wish;
 use crate::source::filesystem::Terms;
 use crate::source::renames::Renames;
 use crate::source::shared::SharedTree;
@@ -45,6 +46,8 @@ pub(super) enum Tried {
     Moot,
     /// Not made: somebody may still be writing to the file. To be asked again after this.
     Busy(Duration),
+    /// Not made: it has failed before, in another run perhaps, and its next try is due after this.
+    NotYet(Duration),
     /// Not made: nobody is writing to the file; its close-write may be on its way.
     Free,
 }
@@ -102,6 +105,9 @@ impl Attempt {
         work.version = stat.map(|stat| Version::new(directory, &work.event.name, &terms.stamp(*stat)));
         if is_supposed && work.version.as_ref().is_some_and(|v| self.ledger.is_finished(lane.id, v)) {
             return Tried::Moot;
+        }
+        if let Some(pause) = self.resume(lane, work) {
+            return Tried::NotYet(pause);
         }
         let stat = match looked {
             Ok(None) if work.event.is_landing() && work.fences < FENCES => return Tried::Missing,
@@ -168,6 +174,27 @@ impl Attempt {
         work.event.kind == Kind::Landed && lane.subscription.hears_of_rename(watch, &to)
     }
 
+    /// An event that a rescan has found goes on where the ledger says that it stands. Returns how long it has to wait
+    /// yet, if it has.
+    fn resume(&self, lane: &Lane, work: &mut Work) -> Option<Duration> {
+        if work.failed > 0 || work.event.origin == Origin::Live || !work.event.is_landing() {
+            return None;
+        }
+        let version = work.version.as_ref()?;
+        let trouble = self.ledger.waiting(lane.id, version.place(), version.stamp())?;
+        let now = sys::wall_nanos();
+        work.failed = trouble.attempts;
+        work.tried = work.tried.max(trouble.attempts);
+        if trouble.first_nanos > 0 {
+            let ago = Duration::from_nanos(now.saturating_sub(trouble.first_nanos));
+            work.since = Some(Instant::now().checked_sub(ago).unwrap_or_else(Instant::now));
+        }
+        if trouble.wish == Wish::Replay {
+            work.event.origin = Origin::Replay;
+        }
+        Some(Duration::from_nanos(trouble.wait(now))).filter(|wait| !wait.is_zero())
+    }
+
     fn terms(&self, watch: usize) -> Terms {
         u16::try_from(watch)
             .map_or_else(|_| Terms::default(), |id| self.places.tree.read().terms(WatchId(id)))
@@ -198,7 +225,7 @@ impl Attempt {
         let root = if root.len() > 1 { &root[..root.len() - 1] } else { root };
         let from = event.renamed_from.as_ref().map_or(&[][..], |path| path.as_os_str().as_bytes());
         EventRaw {
-            id: identity(name, &self.path[self.root..], stat.map(|stat| terms.stamp(stat))),
+            id: identity(name, &self.path[self.root..], stat.map(|stat| Stamp::of(&terms.stamp(stat)))),
             kind: event.kind.code(),
             origin: event.origin.code(),
             attempt: work.tried.saturating_add(1),
@@ -226,47 +253,4 @@ impl Attempt {
 fn wait_for_quiet(lane: &Lane, work: &mut Work, stat: Stat) -> Option<Duration> {
     let quiet = lane.quiet.filter(|_| work.event.is_landing())?;
     work.inquiry.wait_for_quiet(stat, quiet, sys::wall_nanos(), Instant::now())
-}
-
-/// Names a version of a file: watch, relative path, inode, size, mtime. FNV-1a, 64 bits: a handler may keep these
-/// numbers for years, so the function can never change.
-fn identity(watch: &str, relative: &[u8], stat: Option<Stat>) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut feed = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    feed(watch.as_bytes());
-    feed(&[0]);
-    feed(relative);
-    feed(&[0]);
-    if let Some(stat) = stat {
-        feed(&stat.inode.to_le_bytes());
-        feed(&stat.size.to_le_bytes());
-        feed(&stat.mtime_seconds.to_le_bytes());
-        feed(&stat.mtime_nanos.to_le_bytes());
-    }
-    hash
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_identity_of_a_version_never_changes() {
-        let stat =
-            Stat { device: 1, inode: 2, size: 3, mode: 4, mtime_seconds: 5, mtime_nanos: 6, ctime_nanos: 7 };
-        assert_eq!(
-            identity("in", b"a/b.txt", Some(stat)),
-            identity("in", b"a/b.txt", Some(Stat { device: 9, mode: 9, ..stat }))
-        );
-        assert_ne!(
-            identity("in", b"a/b.txt", Some(stat)),
-            identity("in", b"a/b.txt", Some(Stat { size: 4, ..stat }))
-        );
-        assert_ne!(identity("ina", b"/b", None), identity("in", b"a/b", None));
-        assert_eq!(format!("{:016x}", identity("in", b"a/b.txt", Some(stat))), "90ecea534aca7128");
-    }
 }

@@ -53,6 +53,11 @@ impl Gate {
         self.has_refused
     }
 
+    /// Is the other half of the queue to be left to files that have not failed?
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lane.is_crowded(self.held + 1)
+    }
+
     pub(super) fn try_again(&mut self) {
         self.has_refused = false;
     }
@@ -147,6 +152,7 @@ impl Sink for Entrance {
             if gate.lane.subscription.wants_landed() {
                 // It has landed there, whatever was finished.
                 self.ledger.forget(gate.lane.id, to);
+                self.ledger.is_gone(gate.lane.id, from);
             } else {
                 self.ledger.rename(gate.lane.id, from, to);
             }

@@ -10,6 +10,7 @@ use super::offered::Offered;
 use crate::event::{Certainty, FileEvent};
 use crate::patterns::{Entry, Patterns};
 use crate::settle::ledger::{FirstLook, Ledger, Stamp, Version};
+use crate::settle::trouble::Trouble;
 use crate::source::rescan::{Arrival, Finder, Found, Order, Turn};
 use crate::source::shared::{Numbering, SharedTree};
 use crate::sys;
@@ -75,6 +76,21 @@ impl Inlet {
         }
     }
 
+    /// Does a file that waits for its next try stay as it is, in this look? When it is due, its lane looks for it.
+    fn leaves_alone(&self, lane: usize, order: &Order, trouble: &Trouble) -> bool {
+        let wait = Duration::from_nanos(trouble.wait(sys::wall_nanos()));
+        match order {
+            _ if self.gates[lane].is_crowded() => {}
+            Order::Poll { turn: Turn::Usual, .. } => return !wait.is_zero(),
+            Order::Behind(_) if !wait.is_zero() => {}
+            // It looks for what no event has told of.
+            Order::Quiet { .. } => {}
+            _ => return false,
+        }
+        self.gates[lane].lane.look_again(Instant::now() + wait);
+        true
+    }
+
     fn existing(&self, found: &Found<'_>) -> Existing {
         self.watches[usize::from(found.watch.0)].1
     }
@@ -96,12 +112,18 @@ impl Inlet {
             self.ledger.memory().inspect(|memory| memory.keep(id, place));
             return false;
         }
-        if self.ledger.has(id, place, Stamp::of(&stamped)) {
+        let stamp = Stamp::of(&stamped);
+        if self.ledger.has(id, place, stamp) {
+            return false;
+        }
+        let trouble = self.ledger.waiting(id, place, stamp);
+        if trouble.as_ref().is_some_and(|trouble| self.leaves_alone(lane, found.order, trouble)) {
             return false;
         }
         let name = Arc::from(found.name);
         let version = Version::new(found.directory, &name, &stamped);
-        if let Judgement::Finish = self.judge(found, lane) {
+        // What has been tried, or is asked for, is none of what was there before.
+        if trouble.is_none() && matches!(self.judge(found, lane), Judgement::Finish) {
             self.ledger.finish(id, &version);
             return false;
         }

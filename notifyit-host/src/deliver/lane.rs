@@ -131,6 +131,16 @@ impl Lane {
         }
     }
 
+    /// Would so many events more leave less than half of the queue? Then failed ones are better left to the ledger.
+    pub(super) fn is_crowded(&self, more: usize) -> bool {
+        self.under_way() + more > self.capacity / 2
+    }
+
+    /// What waits in the ledger alone is looked for, at that time or a little later.
+    pub(super) fn look_again(&self, at: Instant) {
+        self.rescans.look_again(self.id, at);
+    }
+
     /// Wakes every worker, to look at the pause or the closing again.
     pub(super) fn nudge(&self) {
         for desk in &self.desks {

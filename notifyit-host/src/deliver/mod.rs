@@ -11,6 +11,7 @@
 //! | `attempt` | where the file is now, what it is like, the call |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `retry` | when to try again, and what waits until then |
+//! | `trouble` | a failed attempt: what the ledger notes, where the event waits |
 //! | `pause` | when the plugin, not the file, is at fault |
 //! | `report` | what a lane says in the log |
 //! | `watchdog` | says who does not come back |
@@ -23,6 +24,7 @@ mod worker;
 mod burst;
 mod attempt;
 mod complete;
+mod trouble;
 mod pause;
 mod report;
 pub mod retry;

@@ -1,7 +1,6 @@
 //! A lane's worker: one thread with one instance of the plugin.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use super::Outside;
 use super::attempt::{Attempt, Tried};
 use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
-use super::retry::{Arrival, FENCES, Waiting, Work, jitter, supposed_twice};
+use super::retry::{Arrival, FENCES, Waiting, Work, supposed_twice};
 use notifyit_plugin_api::Blame;
 
 use crate::event::{Certainty, FileEvent, Outcome};
@@ -235,6 +234,7 @@ impl Worker {
                 return self.fence(work, behind);
             }
             Tried::Busy(pause) => return self.put_off(work, Instant::now() + pause, behind),
+            Tried::NotYet(pause) => return self.wait_out(work, pause, behind),
             Tried::Gone => return self.end(&work, &Outcome::Gone, behind),
             Tried::Moot => {
                 self.lane.settled(1);
@@ -286,8 +286,8 @@ impl Worker {
     }
 
     /// The event of the last attempt is settled.
-    fn end(&mut self, work: &Work, outcome: &Outcome, behind: VecDeque<FileEvent>) {
-        self.finish(work);
+    pub(super) fn end(&mut self, work: &Work, outcome: &Outcome, behind: VecDeque<FileEvent>) {
+        self.enter(work, outcome);
         self.outside.settle.record(&self.lane.name, self.attempt.path(), outcome);
         self.lane.settled(1);
         self.bring_forward(behind);
@@ -298,48 +298,6 @@ impl Worker {
         for event in behind.into_iter().rev() {
             self.local.push_front(Message::Event(event));
         }
-    }
-
-    /// An attempt has failed, but the event may still be handled.
-    pub(super) fn failed(
-        &mut self,
-        mut work: Work,
-        behind: VecDeque<FileEvent>,
-        message: &str,
-        after: Option<Duration>,
-    ) {
-        work.tried = work.tried.saturating_add(1);
-        let now = Instant::now();
-        let lane = Arc::clone(&self.lane);
-        if work.fences >= FENCES {
-            return self.end(&work, &Outcome::Gone, behind);
-        }
-        let was_pausing = lane.pause.is_pausing();
-        if let Change::Pauses(pause) = lane.pause.failed(hash_of(&work.event), now, &lane.policy) {
-            lane.say_pause(message, pause);
-        }
-        if was_pausing {
-            // The plugin is at fault, not the file: this attempt does not count.
-            return self.put_off(work, now, behind);
-        }
-        work.failed += 1;
-        let since = *work.since.get_or_insert(now);
-        if lane.policy.is_exhausted(work.failed, now - since) {
-            let outcome = Outcome::Exhausted { message: message.to_owned(), attempts: work.failed };
-            return self.end(&work, &outcome, behind);
-        }
-        let pause = lane.policy.pause(work.failed, after, jitter());
-        lane.say_failure(self.attempt.path(), work.failed, message, pause);
-        self.put_off(work, now + pause, behind);
-    }
-
-    /// The plugin says that no file would work.
-    fn unavailable(&mut self, work: Work, behind: VecDeque<FileEvent>, message: &str) {
-        let now = Instant::now();
-        if let Change::Pauses(pause) = self.lane.pause.broken(now, &self.lane.policy) {
-            self.lane.say_unavailable(message, pause);
-        }
-        self.put_off(work, now, behind);
     }
 
     /// The instance has panicked; it holds nothing any more.
@@ -386,10 +344,4 @@ impl Worker {
     fn desk(&self) -> &super::lane::Desk {
         &self.lane.desks[self.index]
     }
-}
-
-fn hash_of(event: &FileEvent) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (event.node, &event.name).hash(&mut hasher);
-    hasher.finish()
 }

@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::rescan::Order;
 use super::timers::Timers;
-use crate::event::Sequence;
+use crate::event::{LaneId, Sequence};
 
 /// So many orders may wait; more are one for everything.
 const MOST_ORDERS: usize = 1024;
+/// No lane is looked for by [`RescanHandle::look_again`] sooner than this …
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// … or than so many times what such a look takes.
+const REST: u32 = 20;
 
 /// The way to order a rescan, from any thread.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +34,10 @@ struct Inner {
 struct State {
     orders: VecDeque<Order>,
     timers: Timers,
+    /// When a lane is to be looked for what has to wait until then: the earliest time of each.
+    later: Vec<(LaneId, Instant)>,
+    /// At least so long before that.
+    spacing: Duration,
     /// What each share's thread is at, as far as it goes through directories that the source may drop.
     working: [bool; 2],
     stop: bool,
@@ -45,6 +53,44 @@ pub enum Share {
 }
 
 impl State {
+    fn order(&mut self, order: Order) {
+        if matches!(order, Order::Behind(_)) {
+            self.timers.hurry_polls(Instant::now());
+        }
+        if self.orders.contains(&order) {
+            return;
+        }
+        if self.orders.len() >= MOST_ORDERS {
+            self.orders.retain(|order| !matches!(order, Order::NewDirectories { .. }));
+            self.orders.push_back(Order::Overflow);
+        } else {
+            self.orders.push_back(order);
+        }
+    }
+
+    fn look_again(&mut self, lane: LaneId, at: Instant, now: Instant) {
+        let at = at.max(now + self.spacing.max(LOOK_AGAIN));
+        match self.later.iter_mut().find(|(of, _)| *of == lane) {
+            Some((_, known)) => *known = at.min(*known),
+            None => self.later.push((lane, at)),
+        }
+    }
+
+    /// Whose time has come is behind.
+    fn order_what_is_due(&mut self, now: Instant) {
+        let due: Vec<_> = self.later.extract_if(.., |(_, at)| *at <= now).collect();
+        for (lane, _) in due {
+            self.order(Order::Behind(lane));
+        }
+    }
+
+    fn next_time(&self, share: Share) -> Option<Instant> {
+        match share {
+            Share::Prompt => self.later.iter().map(|(_, at)| *at).min(),
+            Share::Patient => self.timers.next(),
+        }
+    }
+
     /// The next order of a share, if there is one now.
     fn take(&mut self, share: Share, now: Instant) -> Option<Order> {
         let place = self.orders.iter().position(|order| order.share() == share);
@@ -56,20 +102,21 @@ impl State {
 impl RescanHandle {
     /// Orders a rescan. The same order twice is one.
     pub fn order(&self, order: Order) {
-        let mut state = self.lock();
-        if matches!(order, Order::Behind(_)) {
-            state.timers.hurry_polls(Instant::now());
-        }
-        if state.orders.contains(&order) {
-            return;
-        }
-        if state.orders.len() >= MOST_ORDERS {
-            state.orders.retain(|order| !matches!(order, Order::NewDirectories { .. }));
-            state.orders.push_back(Order::Overflow);
-        } else {
-            state.orders.push_back(order);
-        }
+        self.lock().order(order);
         self.inner.wake.notify_all();
+    }
+
+    /// Has a lane looked for as if it were behind, at that time or a little later. Of several times the earliest
+    /// counts: who leaves something alone in that look orders the next.
+    pub fn look_again(&self, lane: LaneId, at: Instant) {
+        self.lock().look_again(lane, at, Instant::now());
+        self.inner.wake.notify_all();
+    }
+
+    /// A look for a lane has taken so long: the next ones by [`RescanHandle::look_again`] are to leave time for other
+    /// things.
+    pub(super) fn looked(&self, took: Duration) {
+        self.lock().spacing = took.saturating_mul(REST);
     }
 
     /// Orders a rescan that comes again and again, so long after it was last done; first at `at`.
@@ -133,12 +180,12 @@ impl RescanHandle {
             if state.stop {
                 return None;
             }
+            state.order_what_is_due(now);
             if let Some(order) = state.take(share, now) {
                 state.working[share as usize] = !matches!(order, Order::Poll { .. });
                 return Some(order);
             }
-            let next = if share == Share::Patient { state.timers.next() } else { None };
-            state = match next {
+            state = match state.next_time(share) {
                 None => self.inner.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(at) => {
                     let waited = self.inner.wake.wait_timeout(state, at.saturating_duration_since(now));
@@ -150,5 +197,33 @@ impl RescanHandle {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_looked_for_at_the_earliest_time_but_not_again_and_again() {
+        let (mut state, now, second) = (State::default(), Instant::now(), Duration::from_secs(1));
+        let (one, two) = (LaneId(1), LaneId(2));
+        for (lane, at) in [(one, 9), (two, 3), (one, 5), (one, 7)] {
+            state.look_again(lane, now + at * second, now);
+        }
+        let at = |state: &mut State, at: u32| {
+            state.order_what_is_due(now + at * second);
+            std::iter::from_fn(|| state.take(Share::Prompt, now)).collect::<Vec<_>>()
+        };
+        assert_eq!(state.next_time(Share::Prompt), Some(now + 3 * second));
+        assert_eq!([2, 3, 4].map(|then| at(&mut state, then).len()), [0, 1, 0]);
+        assert_eq!(at(&mut state, 5), [Order::Behind(one)]);
+        assert_eq!(state.next_time(Share::Prompt), None, "once");
+        state.look_again(one, now, now);
+        assert_eq!(state.next_time(Share::Prompt), Some(now + LOOK_AGAIN));
+        state.later.clear();
+        state.spacing = 30 * second;
+        state.look_again(one, now + second, now);
+        assert_eq!(state.next_time(Share::Prompt), Some(now + 30 * second));
     }
 }

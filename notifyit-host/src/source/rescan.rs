@@ -237,6 +237,9 @@ impl<F: Finder> Rescan<F> {
             _ => {}
         }
         self.finder.end(order);
+        if matches!(order, Order::Behind(_)) {
+            self.handle.looked(begin.elapsed());
+        }
         say(order, &tally, begin.elapsed());
     }
 

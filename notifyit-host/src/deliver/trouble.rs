@@ -1,0 +1,145 @@
+//! When an attempt has failed: what the ledger notes of it, and where the event waits.
+//!
+//! About half of a lane's queue may be retries at most, or files that always fail would keep all others out. What
+//! comes on top is *spilled*: it waits in the ledger alone, and the lane has it looked for when it is due.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use notifyit_plugin_api::Origin;
+
+use super::pause::Change;
+use super::retry::{FENCES, Work, jitter};
+use super::worker::Worker;
+use crate::event::{FileEvent, Outcome};
+use crate::settle::ledger::Stamp;
+use crate::settle::trouble::{State, Trouble, Wish};
+use crate::sys;
+
+impl Worker {
+    /// An attempt has failed, but the event may still be handled.
+    pub(super) fn failed(
+        &mut self,
+        mut work: Work,
+        behind: VecDeque<FileEvent>,
+        message: &str,
+        after: Option<Duration>,
+    ) {
+        work.tried = work.tried.saturating_add(1);
+        let now = Instant::now();
+        let lane = Arc::clone(&self.lane);
+        if work.fences >= FENCES {
+            return self.end(&work, &Outcome::Gone, behind);
+        }
+        let was_pausing = lane.pause.is_pausing();
+        let change = lane.pause.failed(hash_of(&work.event), now, &lane.policy);
+        if let Change::Pauses(pause) = change {
+            lane.say_pause(message, pause);
+        }
+        if was_pausing {
+            // The plugin is at fault, not the file: this attempt does not count.
+            if !self.may_spill(&work, &behind) {
+                return self.put_off(work, now, behind);
+            }
+            let pause = if let Change::Pauses(pause) = change { pause } else { lane.policy.first };
+            self.note(&work, message, pause);
+            return self.wait_out(work, pause, behind);
+        }
+        work.failed += 1;
+        let since = *work.since.get_or_insert(now);
+        if lane.policy.is_exhausted(work.failed, now - since) {
+            let outcome = Outcome::Exhausted { message: message.to_owned(), attempts: work.failed };
+            return self.end(&work, &outcome, behind);
+        }
+        let pause = lane.policy.pause(work.failed, after, jitter());
+        lane.say_failure(self.attempt.path(), work.failed, message, pause);
+        self.note(&work, message, pause);
+        self.wait_out(work, pause, behind);
+    }
+
+    /// The plugin says that no file would work.
+    pub(super) fn unavailable(&mut self, work: Work, behind: VecDeque<FileEvent>, message: &str) {
+        let now = Instant::now();
+        if let Change::Pauses(pause) = self.lane.pause.broken(now, &self.lane.policy) {
+            self.lane.say_unavailable(message, pause);
+        }
+        self.put_off(work, now, behind);
+    }
+
+    /// What the ledger has noted of an event is to be tried after this pause: here, or from there.
+    pub(super) fn wait_out(&mut self, work: Work, pause: Duration, behind: VecDeque<FileEvent>) {
+        let due = Instant::now() + pause;
+        if !self.may_spill(&work, &behind) {
+            return self.put_off(work, due, behind);
+        }
+        self.lane.look_again(due);
+        self.lane.settled(1);
+    }
+
+    /// May a rescan find this event again as it is, and does the lane need its place?
+    fn may_spill(&self, work: &Work, behind: &VecDeque<FileEvent>) -> bool {
+        let is_found_again = work.version.is_some()
+            && work.event.is_landing()
+            && work.event.renamed_from.is_none()
+            && behind.is_empty();
+        is_found_again && self.lane.is_crowded(0) && self.lane.closing().is_none()
+    }
+
+    fn note(&self, work: &Work, message: &str, pause: Duration) {
+        let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) else { return };
+        let now = sys::wall_nanos();
+        let next_nanos = now.saturating_add(nanos(pause));
+        let first_nanos = work.since.map_or(0, |since| now.saturating_sub(nanos(since.elapsed())));
+        let error = Trouble::error_of(message);
+        let known = Trouble {
+            attempts: work.failed,
+            first_nanos,
+            last_nanos: now,
+            next_nanos,
+            error,
+            ..begun(work, version.stamp())
+        };
+        self.outside.ledger.note(self.lane.id, version, known);
+    }
+
+    /// Enters how an event ended.
+    pub(super) fn enter(&mut self, work: &Work, outcome: &Outcome) {
+        let (state, error, attempts) = match outcome {
+            Outcome::Delivered => return self.finish(work),
+            Outcome::Gone => return self.is_gone(work),
+            Outcome::Rejected(message) => (State::Rejected, message, work.failed + 1),
+            Outcome::Exhausted { message, attempts } => (State::Exhausted, message, *attempts),
+        };
+        let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) else { return };
+        let now = sys::wall_nanos();
+        let first_nanos = work.since.map_or(now, |since| now.saturating_sub(nanos(since.elapsed())));
+        let error = Trouble::error_of(error);
+        let letter =
+            Trouble { state, attempts, first_nanos, last_nanos: now, error, ..begun(work, version.stamp()) };
+        self.outside.ledger.bury(self.lane.id, version, letter);
+    }
+
+    fn is_gone(&mut self, work: &Work) {
+        if let Some((_, directory)) = self.attempt.locate(&work.event) {
+            self.outside.ledger.is_gone(self.lane.id, (directory, &work.event.name));
+        }
+    }
+}
+
+/// An entry about this version, of which nothing else is known.
+fn begun(work: &Work, stamp: Stamp) -> Trouble {
+    let wish = if work.event.origin == Origin::Replay { Wish::Replay } else { Wish::None };
+    Trouble { wish, ..Trouble::replay(stamp) }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn hash_of(event: &FileEvent) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (event.node, &event.name).hash(&mut hasher);
+    hasher.finish()
+}

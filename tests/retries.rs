@@ -1,0 +1,161 @@
+//! What could not be handled: it survives a restart, and keeps nothing else out.
+
+use notifyit_tests::{Host, Running};
+use rustix::process::Signal;
+
+use crate::state::{Site, stopped};
+
+fn retrying(site: &Site, retry: &str) -> Host {
+    site.host().set(&format!("plugin.recorder.retry={retry}"))
+}
+
+fn killed(host: Running) {
+    host.signal(Signal::KILL);
+    drop(host.wait());
+}
+
+/// Waits until there are so many answers for a file.
+fn answered(site: &Site, host: &Running, relative: &str, times: usize) -> Vec<(u64, String, String)> {
+    host.wait_for(&format!("{times} answers for {relative}"), |_| {
+        let answers = site.answers(relative);
+        (answers.len() >= times).then_some(answers)
+    })
+}
+
+fn attempts(answers: &[(u64, String, String)]) -> Vec<u64> {
+    answers.iter().map(|(attempt, ..)| *attempt).collect()
+}
+
+#[test]
+fn a_retry_goes_on_with_its_count_when_the_host_is_killed() {
+    let site = Site::new();
+    let start = || retrying(&site, r#"{first="100ms",max="1s",attempts=5}"#).start();
+    let host = start();
+    site.write("a.retry.txt", "x");
+    let before = answered(&site, &host, "a.retry.txt", 2).len();
+    site.wait_for_commit(&host);
+    killed(host);
+    let host = start();
+    host.logged(&["ERROR", "a.retry.txt", "after 5 attempts"]);
+    stopped(host);
+    let answers = site.answers("a.retry.txt");
+    assert_eq!(attempts(&answers), [1, 2, 3, 4, 5]);
+    assert_eq!((&*answers[0].1, &*answers[4].1), ("live", "start"), "{before} before the kill");
+    stopped(start());
+    assert_eq!(site.answers("a.retry.txt").len(), 5, "it was given up");
+}
+
+#[test]
+fn a_retry_keeps_its_time_when_the_host_is_stopped_and_a_newer_version_does_not_wait_for_it() {
+    let site = Site::new();
+    let start = || retrying(&site, r#"{first="60s",max="60s"}"#).start();
+    let host = start();
+    for name in ["a.retry.txt", "b.retry1.txt"] {
+        site.write(name, "x");
+        answered(&site, &host, name, 1);
+    }
+    stopped(host);
+    site.write("b.retry1.txt", "a newer version");
+    site.write("down.txt", "x");
+    let host = start();
+    site.wait_for(&host, "down.txt");
+    answered(&site, &host, "b.retry1.txt", 2);
+    site.settle(&host, "marker");
+    assert_eq!(attempts(&site.answers("a.retry.txt")), [1], "it is not due for a minute");
+    assert_eq!(attempts(&site.answers("b.retry1.txt")), [1, 1]);
+    stopped(host);
+}
+
+#[test]
+fn the_time_for_retries_is_not_given_anew_by_a_restart() {
+    let site = Site::new();
+    let start = || retrying(&site, r#"{first="100ms",max="100ms",for="3s"}"#).start();
+    let host = start();
+    site.write("a.retry.txt", "x");
+    answered(&site, &host, "a.retry.txt", 4);
+    stopped(host);
+    let host = start();
+    host.logged(&["ERROR", "gave up", "a.retry.txt"]);
+    stopped(host);
+    let attempts = attempts(&site.answers("a.retry.txt"));
+    assert!(attempts.iter().copied().eq(1..=attempts.len() as u64), "{attempts:?}");
+    let times: Vec<u64> =
+        site.records().filter(|r| r["say"] == "retry").flat_map(|r| r["at_nanos"].as_u64()).collect();
+    let last_but_one = times[times.len() - 2] - times[0];
+    assert!(last_but_one < 3_000_000_000, "it was to be over before: {last_but_one} ns");
+}
+
+#[test]
+fn a_renamed_file_takes_its_count_along() {
+    let site = Site::new();
+    let start = || retrying(&site, r#"{first="60s",max="60s"}"#).args(["-e", "close-write"]).start();
+    let host = start();
+    site.write("d/a.retry.txt", "x");
+    answered(&site, &host, "d/a.retry.txt", 1);
+    let at = |name: &str| site.root().join(name);
+    std::fs::rename(at("d/a.retry.txt"), at("d/b.retry.txt")).expect("a rename");
+    std::fs::rename(at("d"), at("e")).expect("a rename");
+    site.settle(&host, "marker1");
+    stopped(host);
+    site.write("e/down.txt", "x");
+    let host = start();
+    site.wait_for(&host, "e/down.txt");
+    site.settle(&host, "marker2");
+    assert_eq!(site.answers("e/b.retry.txt"), [], "it is not due for a minute");
+    stopped(host);
+}
+
+/// Writes a good file again and again until `check` has an answer.
+fn amid_good_files<T>(host: &Running, what: &str, mut check: impl FnMut(&Running) -> Option<T>) -> T {
+    let mut turn = 0;
+    host.wait_for(what, |host| {
+        turn += 1;
+        host.write(format!("good{turn}.txt"), "x");
+        check(host)
+    })
+}
+
+/// A host with a short queue, without and with a state directory.
+fn with_a_short_queue(retry: &str, check: impl Fn(Running)) {
+    for state in [false, true] {
+        let host = Host::new().plugin("recorder").set("plugin.recorder.queue=16");
+        let host = host.set(&format!("plugin.recorder.retry={retry}"));
+        let host = if state { host.set("host.state_dir='{temp}/state'") } else { host };
+        check(host.start());
+    }
+}
+
+#[test]
+fn files_that_fail_keep_no_good_one_out() {
+    with_a_short_queue(r#"{first="60s",max="60s"}"#, |host| {
+        for n in 0..40 {
+            host.write(format!("{n}.retry.txt"), "x");
+            host.answered("recorder", format!("{n}.retry.txt"), 1);
+            host.write(format!("{n}.txt"), "x");
+            host.handled("recorder", format!("{n}.txt"));
+        }
+        assert_eq!(host.count_logged(&["fallen"]), 0, "half of the queue is left to good files");
+        host.stop().success();
+    });
+}
+
+#[test]
+fn files_that_fail_get_all_their_attempts_also_when_they_are_too_many_for_the_queue() {
+    with_a_short_queue(r#"{first="100ms",max="100ms",attempts=2}"#, |host| {
+        let failing = |n: usize| format!("{n}.retry.txt");
+        for n in 0..24 {
+            host.write(failing(n), "x");
+        }
+        amid_good_files(&host, "every file that fails to be given up", |host| {
+            (host.count_logged(&["ERROR", "gave up", "after 2 attempts"]) == 24).then_some(())
+        });
+        for n in 0..24 {
+            let records = host.attempts("recorder", failing(n));
+            let mut attempts: Vec<u64> = records.iter().map(|record| record.attempt).collect();
+            // In a pause attempts do not count.
+            attempts.dedup();
+            assert_eq!(attempts, [1, 2]);
+        }
+        host.stop().success();
+    });
+}
