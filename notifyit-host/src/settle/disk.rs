@@ -27,8 +27,8 @@ pub(super) struct Disk {
     pub(super) directories: DirectoryTable,
 }
 
-/// The lock file holds the pid of the host that has it.
-pub(super) fn lock(directory: &Path) -> Result<File> {
+/// The lock file holds the pid of who has it. `remedy` is what to do about that.
+pub(super) fn lock(directory: &Path, remedy: &str) -> Result<File> {
     let mut file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -38,7 +38,7 @@ pub(super) fn lock(directory: &Path) -> Result<File> {
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
         let _ = file.read_to_string(&mut pid);
-        bail!("process {} has it; one host at a time", pid.trim());
+        bail!("process {} has it; {remedy}", pid.trim());
     }
     file.set_len(0)?;
     file.rewind()?;

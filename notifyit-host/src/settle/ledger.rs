@@ -33,6 +33,17 @@ impl Stamp {
         let Stat { inode, size, mtime_seconds, mtime_nanos, .. } = *stat;
         Stamp { inode, size, mtime_seconds, mtime_nanos }
     }
+
+    /// Is this what a file looks like? Where inodes do not last, the stamp has none.
+    pub fn is_of(&self, stat: &Stat) -> bool {
+        let seen = Stamp::of(stat);
+        *self == seen || *self == Stamp { inode: 0, ..seen }
+    }
+
+    /// The file's part of what is told of it: inode, size, and modification time in seconds and nanoseconds.
+    pub fn parts(&self) -> (u64, u64, i64, u32) {
+        (self.inode, self.size, self.mtime_seconds, self.mtime_nanos)
+    }
 }
 
 /// One version of one file.

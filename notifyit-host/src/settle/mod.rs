@@ -2,6 +2,7 @@
 
 pub mod ledger;
 pub mod trouble;
+pub mod at_rest;
 mod memory;
 mod store;
 mod cases;

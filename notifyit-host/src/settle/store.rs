@@ -102,7 +102,7 @@ impl Store {
     pub(super) fn open(directory: &Path, lanes: &[&str]) -> Result<Store> {
         let opening = || format!("failed to open the state directory {directory:?}");
         DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(opening)?;
-        let lock = lock(directory).with_context(opening)?;
+        let lock = lock(directory, "one host at a time").with_context(opening)?;
         let file = directory.join("ledger.redb");
         let database = Database::builder().set_cache_size(CACHE).create(&file).map_err(|error| {
             anyhow!(
