@@ -10,6 +10,8 @@ mod lanes;
 mod shutdown;
 mod state;
 mod retries;
+mod dead;
+mod replay;
 mod names;
 mod opened;
 mod events;

@@ -51,6 +51,54 @@ fn the_first_command_prints_paths_and_the_second_runs_a_program() {
     }
 }
 
+/// The README's commands on a state directory, in their order: all but `dead list` changes what the next one finds.
+#[test]
+fn the_commands_for_files_that_cannot_be_handled_do_what_is_said() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| temp.path().join(name).display().to_string();
+    fs::create_dir_all(at("in/archive")).expect("a new directory");
+    let config = format!(
+        "[host]\nstate_dir = {:?}\n[[watch]]\npath = {:?}\nrecursive = true\n[plugin.thumbnails]\n\
+         library = \"recorder\"\n[plugin.thumbnails.config]\nout = \"{{temp}}/out\"\n",
+        at("state"),
+        at("in")
+    );
+    let host = Host::new().named_plugin("recorder").config(&config).start();
+    fs::write(at("in/a.reject.jpg"), "x").expect("a file");
+    host.logged(&["rejected"]);
+    host.stop().success();
+    fs::write(at("in/archive/old.jpg"), "x").expect("a file");
+
+    let mut id = String::new();
+    let mut told = Vec::new();
+    let lines = blocks("sh").join("");
+    for line in lines.lines().filter(|line| line.starts_with("notifyit ")) {
+        let line = line.replace("/var/lib/notifyit", &at("state")).replace("/srv/incoming", &at("in"));
+        let line = line.replace("90ecea534aca7128", &id).replace('\'', "");
+        let mut words = line.split_whitespace().skip(1);
+        let verb = words.next().expect("a command");
+        let verb = ["dead", "replay", "skip", "forget"].into_iter().find(|known| *known == verb);
+        let host = Host::new().verb(verb.expect("one of these")).watching([""; 0]);
+        let exit = host.args(words.map(str::to_owned)).run();
+        let text = String::from_utf8_lossy(exit.success().stdout()).into_owned();
+        if id.is_empty() {
+            id = text.lines().nth(1).expect("a dead letter").split(' ').next().unwrap_or_default().to_owned();
+        }
+        told.push(text.lines().last().expect("it says something").to_owned());
+    }
+    assert!(told[0].ends_with("rejected: told to reject") && told[1].ends_with("as it was"), "{told:?}");
+    assert_eq!(
+        told[2..],
+        [
+            "1 dead letter is handed out again at the next start",
+            "0 dead letters are forgotten",
+            "plugin `thumbnails`: 0 files would come again",
+            "plugin `thumbnails`: 1 file entered as finished",
+            "forgot plugin `thumbnails`: 1 finished file, 0 dead letters among them; 1 file waited for another try",
+        ]
+    );
+}
+
 #[test]
 fn the_configuration_is_one_that_the_host_takes() {
     let [config] = blocks("toml").try_into().expect("one example");

@@ -39,6 +39,19 @@ impl Site {
             .watching([self.root()])
     }
 
+    /// Runs a command on the state directory.
+    pub(crate) fn command(&self, verb: &'static str, arguments: &[&str]) -> Exit {
+        let state = self.0.path().join("state");
+        Host::new().verb(verb).args(arguments).arg("--state-dir").arg(state).watching([""; 0]).run()
+    }
+
+    /// What a command prints when all is well.
+    pub(crate) fn told(&self, verb: &'static str, arguments: &[&str]) -> String {
+        let exit = self.command(verb, arguments);
+        assert_eq!(exit.success().stderr(), "");
+        String::from_utf8_lossy(exit.stdout()).into_owned()
+    }
+
     /// The answers for a file: attempt, origin, what was said.
     pub(crate) fn answers(&self, relative: &str) -> Vec<(u64, String, String)> {
         let of = self.records().filter(|record| record["event"]["relative"] == relative);
@@ -50,7 +63,7 @@ impl Site {
         .collect()
     }
 
-    fn records(&self) -> impl Iterator<Item = serde_json::Value> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = serde_json::Value> {
         let text = fs::read_to_string(self.0.path().join("records")).unwrap_or_default();
         let records = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         records.collect::<Vec<_>>().into_iter()

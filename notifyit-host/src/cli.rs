@@ -8,6 +8,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use notifyit_plugin_api::Kind;
 use serde::Deserialize;
 
+mod upkeep;
+
+pub use upkeep::{DeadCommand, ForgetArgs, LetterArgs, PickArgs, StateArgs};
+
 const EXAMPLES: &str = "\
 Examples:
   Print the path of every file that is closed after writing:
@@ -49,6 +53,24 @@ pub enum Command {
     ///
     /// No plugin is made: what one would say of its own configuration is seen only at the start of `watch`.
     Check(WatchArgs),
+    /// List, show, retry or drop dead letters: what a plugin has rejected or was given up.
+    ///
+    /// For a state directory whose host does not run.
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// Hand finished files out again, at the next start of `watch`.
+    ///
+    /// Files that are still there in the version that was finished, dead letters too. They come with the origin
+    /// `replay`. For a state directory whose host does not run.
+    Replay(PickArgs),
+    /// Enter files that are there as finished, so that they are not handed out.
+    ///
+    /// Whether a plugin's own patterns want them is not asked. For a state directory whose host does not run.
+    Skip(PickArgs),
+    /// Drop what is remembered of a plugin that is not used any more.
+    ///
+    /// Should it come back, it is as new. For a state directory whose host does not run.
+    Forget(ForgetArgs),
 }
 
 /// The options of `watch` and `check`.
@@ -255,7 +277,7 @@ mod tests {
     fn watch(args: &[&str]) -> WatchArgs {
         match Cli::try_parse_from([&["notifyit", "watch"], args].concat()).unwrap().command {
             Command::Watch(args) => args,
-            Command::Check(_) => unreachable!("`watch` was typed"),
+            _ => unreachable!("`watch` was typed"),
         }
     }
 
@@ -268,6 +290,22 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn letters_are_named_by_their_ids_or_all() {
+        let dead = |args: &[&str]| Cli::try_parse_from([&["notifyit", "dead"], args].concat());
+        let Command::Dead(DeadCommand::Retry(letters)) =
+            dead(&["retry", "00ffFFffffffffff"]).unwrap().command
+        else {
+            unreachable!("`dead retry` was typed")
+        };
+        assert_eq!((letters.ids, letters.all), (vec![0x00ff_ffff_ffff_ffff], false));
+        for wrong in [&["retry"][..], &["retry", "--all", "00ffffffffffffff"], &["show"], &["forget", "ff"]] {
+            assert_eq!(dead(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+        assert!(dead(&["forget", "0xffffffffffffff"]).unwrap_err().to_string().contains("16 hex digits"));
+        assert!(dead(&["forget", "--all", "-p", "print"]).is_ok());
     }
 
     #[test]

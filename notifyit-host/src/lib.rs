@@ -8,11 +8,12 @@
 //!                                              plugin: discover, check, stage, load
 //! ```
 //!
-//! Data flows one way. A module uses only those below it, and those on one line never meet but in [`run`]:
+//! Data flows one way. A module uses only those below it, and those on one line never meet but in [`run`]
+//! and [`upkeep`]:
 //!
 //! ```text
 //! main
-//! run                                 wires, starts, stops in reverse
+//! run      upkeep                     wires, starts, stops in reverse; what to do while no host runs
 //! deliver                             lanes and their workers
 //! source   route   plugin   settle
 //! config                              what is to be done, resolved once
@@ -24,6 +25,7 @@
 //! source's thread, a path taken for text, a flag or an environment variable read below `config`.
 
 pub mod run;
+pub mod upkeep;
 pub mod deliver;
 pub mod source;
 pub mod route;

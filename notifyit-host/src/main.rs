@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use notifyit_host::cli::{Cli, Command};
 use notifyit_host::config::{self, ConfigError, Environment, Settings, UsageError};
-use notifyit_host::{log, run};
+use notifyit_host::{log, run, upkeep};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -29,6 +29,10 @@ fn command(command: &Command) -> Result<()> {
     match command {
         Command::Watch(args) => run::watch(&resolved(args)?),
         Command::Check(args) => run::check(&resolved(args)?),
+        Command::Dead(args) => upkeep::dead(args, &Environment::of_process()?),
+        Command::Replay(args) => upkeep::replay(args, &Environment::of_process()?),
+        Command::Skip(args) => upkeep::skip(args, &Environment::of_process()?),
+        Command::Forget(args) => upkeep::forget(args, &Environment::of_process()?),
     }
 }
 

@@ -11,10 +11,12 @@
 //! | `set` | the key of a `--set` |
 //! | `written` | the tree's shape: the keys that there are, and what each may be |
 //! | `resolved` | [`Settings`], and how they follow from the above |
+//! | `state` | where the state is, for commands that need nothing else |
 //! | `watches` | the same for `[[watch]]` |
 //! | `plugins`, `plugin` | what is to run, and one `[plugin.NAME]` |
 
 mod resolved;
+mod state;
 mod watches;
 mod plugins;
 mod plugin;
@@ -28,6 +30,7 @@ pub use environment::Environment;
 pub use plugin::{Library, PluginSettings, RetrySettings};
 pub use plugins::{Plugins, Request};
 pub use resolved::{LogSettings, Settings, resolve};
+pub use state::state_dir;
 pub use watches::WatchSettings;
 pub use written::{Backend, Missing};
 

@@ -164,21 +164,29 @@ fn find_file(args: &WatchArgs, environment: &Environment) -> Result<Option<(Path
     if !args.dirs.is_empty() {
         return Ok(None);
     }
+    if let Some(found) = usual_file(environment)? {
+        return Ok(Some(found));
+    }
     let candidates = environment.config_files();
-    for path in &candidates {
-        match fs::read(path) {
-            Ok(bytes) => return Ok(Some((path.clone(), bytes))),
+    let candidates: Vec<String> = candidates.iter().map(|path| format!("{path:?}")).collect();
+    bail!(UsageError(format!(
+        "nothing to watch: there is no DIR, no -c FILE, and none of the files {}; try `notifyit watch DIR`",
+        candidates.join(", ")
+    )))
+}
+
+/// The first of the usual files that is there.
+pub(super) fn usual_file(environment: &Environment) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    for path in environment.config_files() {
+        match fs::read(&path) {
+            Ok(bytes) => return Ok(Some((path, bytes))),
             Err(e) if is_absent(&e) => {}
             Err(e) => {
                 return Err(e).with_context(|| format!("failed to read the configuration file {path:?}"));
             }
         }
     }
-    let candidates: Vec<String> = candidates.iter().map(|path| format!("{path:?}")).collect();
-    bail!(UsageError(format!(
-        "nothing to watch: there is no DIR, no -c FILE, and none of the files {}; try `notifyit watch DIR`",
-        candidates.join(", ")
-    )))
+    Ok(None)
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -55,6 +55,7 @@ impl Place {
 fn typed(args: &[&str]) -> WatchArgs {
     match Cli::try_parse_from([&["notifyit", "watch"], args].concat()).unwrap().command {
         Command::Watch(args) | Command::Check(args) => args,
+        _ => unreachable!("`watch` was typed"),
     }
 }
 

@@ -5,12 +5,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::fstatfs;
 
 use super::tree::Tree;
-use super::{Backend, Root};
+use super::{Backend, Root, walk};
 use crate::event::WatchId;
 use crate::sys::Stat;
 
@@ -113,6 +114,15 @@ impl Kind {
             stable_for: root.stable_for.unwrap_or(usual),
         }
     }
+}
+
+/// Is the inode a part of a file's version there?
+///
+/// # Errors
+///
+/// The directory cannot be opened.
+pub fn inodes_last(directory: &Path) -> io::Result<bool> {
+    Ok(Kind::of(&walk::open_root(directory)?)?.inodes == Inodes::Last)
 }
 
 /// NFS and CIFS show a file as it was up to this long ago (`acregmin`), more if it has not changed for long.
