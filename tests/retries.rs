@@ -105,6 +105,45 @@ fn a_renamed_file_takes_its_count_along() {
     stopped(host);
 }
 
+#[test]
+fn what_is_renamed_while_a_plugin_has_it_in_hand_is_known_by_its_new_name() {
+    let site = Site::new();
+    let hold = site.0.path().join("hold");
+    let config = site.0.path().join("notifyit.toml");
+    let beside = site.0.path().join("beside");
+    let text = format!(
+        "[plugin.recorder.config]\nhold = {hold:?}\n[plugin.beside]\nlibrary = \"recorder\"\n\
+         [plugin.beside.config]\nout = {beside:?}\n"
+    );
+    std::fs::write(&config, text).expect("a file");
+    let start = || {
+        let host = retrying(&site, r#"{first="60s",max="60s"}"#).named_plugin("recorder");
+        host.args(["-e", "close-write", "-c"]).arg(&config).start()
+    };
+    let host = start();
+    for (from, to, say) in [("a.retry.txt", "b.retry.txt", "retry"), ("a.txt", "b.txt", "done")] {
+        std::fs::write(&hold, "").expect("a file");
+        site.write(from, "x");
+        host.logged(&["holding", from]);
+        std::fs::rename(site.root().join(from), site.root().join(to)).expect("a rename");
+        site.write(format!("{from}.told"), "x");
+        let told = || std::fs::read_to_string(&beside).unwrap_or_default().contains(&format!("{from}.told"));
+        host.wait_for("the source to have told of the rename", |_| told().then_some(()));
+        std::fs::remove_file(&hold).expect("a file");
+        let answers = answered(&site, &host, from, 1);
+        assert_eq!(answers[0].2, say);
+    }
+    site.settle(&host, "marker1");
+    stopped(host);
+    site.write("down.txt", "x");
+    let host = start();
+    site.wait_for(&host, "down.txt");
+    site.settle(&host, "marker2");
+    stopped(host);
+    assert_eq!(site.answers("b.retry.txt"), [], "it is not due for a minute");
+    assert_eq!(site.answers("b.txt"), [], "it was done");
+}
+
 /// Writes a good file again and again until `check` has an answer.
 fn amid_good_files<T>(host: &Running, what: &str, mut check: impl FnMut(&Running) -> Option<T>) -> T {
     let mut turn = 0;

@@ -14,6 +14,7 @@ impl Worker {
     pub(super) fn finish(&self, work: &Work) {
         if let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) {
             self.outside.ledger.finish(self.lane.id, version);
+            self.catch_up(work, version);
         }
     }
 

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::Origin;
 
+use super::Outside;
 use super::pause::Change;
 use super::retry::{FENCES, Work, jitter};
 use super::worker::Worker;
-use crate::event::{FileEvent, Outcome};
-use crate::settle::ledger::Stamp;
+use crate::event::{FileEvent, Outcome, Sequence};
+use crate::settle::ledger::{Stamp, Version};
 use crate::settle::trouble::{State, Trouble, Wish};
 use crate::sys;
 
@@ -102,6 +103,7 @@ impl Worker {
             ..begun(work, version.stamp())
         };
         self.outside.ledger.note(self.lane.id, version, known);
+        self.catch_up(work, version);
     }
 
     /// Enters how an event ended.
@@ -119,6 +121,26 @@ impl Worker {
         let letter =
             Trouble { state, attempts, first_nanos, last_nanos: now, error, ..begun(work, version.stamp()) };
         self.outside.ledger.bury(self.lane.id, version, letter);
+        self.catch_up(work, version);
+    }
+
+    /// If the source has told of a rename of the file since its last attempt, that found nothing to take along.
+    pub(super) fn catch_up(&self, work: &Work, version: &Version) {
+        let Outside { places, ledger, .. } = &self.outside;
+        if !places.renames.has_left(&work.event, Sequence(u64::MAX)) {
+            return;
+        }
+        let mut event = work.event.clone();
+        places.renames.follow(&mut event);
+        let tree = places.tree.read();
+        let directory = tree.is_known(event.node).then(|| tree.serial(event.node));
+        match directory {
+            Some(directory) if !self.lane.subscription.wants_landed() => {
+                ledger.follow(self.lane.id, version, (directory, &event.name));
+            }
+            // It has landed there, and comes from there.
+            _ => ledger.is_gone(self.lane.id, version.place()),
+        }
     }
 
     fn is_gone(&mut self, work: &Work) {

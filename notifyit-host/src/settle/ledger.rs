@@ -214,6 +214,14 @@ impl Ledger {
         }
     }
 
+    /// A rename that was told while this lane had the version in hand: what has been entered since is for the new name.
+    pub fn follow(&self, lane: LaneId, version: &Version, to: Place<'_>) {
+        let known = self.trouble(lane, version.place()).filter(|trouble| trouble.stamp == version.stamp);
+        if known.is_some() || self.is_finished(lane, version) {
+            self.rename(lane, version.place(), to);
+        }
+    }
+
     /// The number of a directory: the same for the same name in the same directory, in this run and, in a state
     /// directory, in every later one. The roots are the watches' names in directory 0.
     pub fn number(&self, place: Place<'_>) -> u64 {
