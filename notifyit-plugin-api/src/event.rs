@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use crate::abi::notes::{Left, Said};
 use crate::abi::types::{EventRaw, FLAG_DIRECTORY};
 use crate::beneath;
 use crate::kind::{Kind, Origin};
@@ -22,13 +23,14 @@ use crate::kind::{Kind, Origin};
 #[derive(Clone, Copy)]
 pub struct Event<'a> {
     raw: &'a EventRaw<'a>,
+    said: &'a Said,
 }
 
 impl<'a> Event<'a> {
-    /// The event behind what crossed the wire.
+    /// The event behind what crossed the wire, and where what the plugin says of it goes.
     #[doc(hidden)]
-    pub fn from_raw(raw: &'a EventRaw<'a>) -> Self {
-        Event { raw }
+    pub fn from_raw(raw: &'a EventRaw<'a>, said: &'a Said) -> Self {
+        Event { raw, said }
     }
 
     /// What happened.
@@ -155,6 +157,55 @@ impl<'a> Event<'a> {
     /// directory), and an error that says so if another file, or no regular file, is there now.
     pub fn open(&self) -> io::Result<File> {
         beneath::open(self.root(), self.relative(), self.raw.device, self.raw.inode)
+    }
+
+    /// Says that what is there now, at the event's path, is this handler's work: the host does not deliver it to this
+    /// plugin again. To be called when the file is written and closed, or renamed to its place.
+    ///
+    /// Without it a handler that writes to the file that it handles gets it again, for what it wrote is a new version,
+    /// and the close of it an event like any other; after five such rounds in a row the host warns, and puts off the
+    /// next. What another writes *after* this call is a new version and is delivered. What another wrote between the
+    /// handler's own last write and this call cannot be told from its work: keep them close together, or use
+    /// [`Event::rewrote_as`].
+    ///
+    /// The last call during an event counts, whatever the verdict; if nothing is there, nothing is said. A host that
+    /// is older than this method delivers the file again.
+    ///
+    /// ```
+    /// # use notifyit_plugin_api::{Event, Result};
+    /// fn on_event(event: &Event<'_>) -> Result<()> {
+    ///     let text = std::io::read_to_string(event.open()?)?;
+    ///     std::fs::write(event.path(), text.to_uppercase())?;
+    ///     event.rewrote();
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn rewrote(&self) {
+        if let Ok(metadata) = std::fs::symlink_metadata(self.path()) {
+            self.said.rewrote(Left::of(&metadata));
+        }
+    }
+
+    /// As [`Event::rewrote`], but says it of an open file, as it is now. Of a file that is written beside the event's
+    /// and then renamed to its place nothing that another writes can be taken for the handler's work.
+    ///
+    /// ```
+    /// # use notifyit_plugin_api::{Event, Result};
+    /// # use std::io::Write;
+    /// fn on_event(event: &Event<'_>) -> Result<()> {
+    ///     let text = std::io::read_to_string(event.open()?)?;
+    ///     let beside = event.path().with_extension("part"); // a name that the watch excludes
+    ///     let mut file = std::fs::File::create(&beside)?;
+    ///     file.write_all(text.to_uppercase().as_bytes())?;
+    ///     event.rewrote_as(&file);
+    ///     std::fs::rename(&beside, event.path())?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn rewrote_as(&self, file: &File) {
+        if let Ok(metadata) = file.metadata() {
+            self.said.rewrote(Left::of(&metadata));
+        }
     }
 
     /// The event as one line of JSON, without a newline: the form that `print`, `exec` and every other output share.
@@ -302,13 +353,14 @@ mod tests {
     #[test]
     fn the_json_form_is_one_line_and_lossless() {
         let raw_utf8 = raw(b"/srv/in/a/b\n.txt");
-        let json = Event::from_raw(&raw_utf8).to_json();
+        let said = Said::default();
+        let json = Event::from_raw(&raw_utf8, &said).to_json();
         assert_eq!(
             json,
             r#"{"v":1,"id":"00000000000000ab","kind":"close-write","origin":"live","attempt":1,"watch":"in","path":"/srv/in/a/b\n.txt","root":"/srv/in","relative":"a/b\n.txt","name":"b\n.txt","size":3,"inode":7,"modified":"1970-01-01T00:00:00.000000005Z","seen":"1970-01-01T00:00:01.000000001Z"}"#
         );
         let raw_bytes = raw(b"/srv/in/\xff");
-        let json = Event::from_raw(&raw_bytes).to_json();
+        let json = Event::from_raw(&raw_bytes, &said).to_json();
         assert!(json.contains(r#""name_base64":"/w==""#) && !json.contains(r#""name":"#), "{json}");
     }
 
@@ -317,7 +369,7 @@ mod tests {
         for (seconds, nanos) in [(i64::MIN, 0), (i64::MAX, 999_999_999), (-1, 5), (253_402_300_800, 0)] {
             let mut r = raw(b"/srv/in/x");
             (r.mtime_seconds, r.mtime_nanos) = (seconds, nanos);
-            let _ = Event::from_raw(&r).to_json();
+            let _ = Event::from_raw(&r, &Said::default()).to_json();
         }
     }
 
@@ -325,6 +377,6 @@ mod tests {
     fn a_broken_relative_from_is_no_panic() {
         let mut r = raw(b"/srv/in/x");
         r.relative_from = u64::MAX;
-        assert_eq!(Event::from_raw(&r).relative(), Path::new(""));
+        assert_eq!(Event::from_raw(&r, &Said::default()).relative(), Path::new(""));
     }
 }

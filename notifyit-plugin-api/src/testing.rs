@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::abi::{
-    Bytes, CREATED, CallResult, EventRaw, FLAG_DIRECTORY, HandlerBox, HostApi, HostApi_Ref, Text, guard, lend,
+    Bytes, CREATED, CallResult, EventRaw, FLAG_DIRECTORY, HandlerBox, HostApi, HostApi_Ref, Left, Text,
+    guard, lend,
 };
 use crate::kind::{Kind, Origin};
 use crate::plugin::Plugin;
@@ -50,6 +51,8 @@ pub struct TestHost {
     context: u64,
     root: PathBuf,
     timeout: Option<Duration>,
+    /// The last event's path, and what the plugin said that it has left there.
+    left: Option<(PathBuf, Left)>,
 }
 
 struct Wire(HandlerBox);
@@ -75,7 +78,7 @@ impl TestHost {
         let root = new_directory(context)?;
         notes().insert(context, Arc::default());
         let made = guard::create_unhooked::<P>(api(), context, Text::from_str(&config.to_string()));
-        let mut host = TestHost { handler: None, context, root, timeout: None };
+        let mut host = TestHost { handler: None, context, root, timeout: None, left: None };
         match (made.status, made.handler.into_option()) {
             (CREATED, Some(handler)) => host.handler = Some(Wire(handler)),
             (crate::abi::PANICKED, _) => panic!("the plugin panicked in `new`: {}", made.message),
@@ -155,7 +158,22 @@ impl TestHost {
             spare: [0; 8],
             extra: Bytes::EMPTY,
         };
-        self.call(|handler| handler.on_event(&event))
+        let mut left = None;
+        let verdict = self.call(|handler| {
+            let result = handler.on_event(&event);
+            left = guard::notes(&result).rewrote;
+            result
+        });
+        self.left = left.map(|left| (path, left));
+        verdict
+    }
+
+    /// Is what lies at the last event's path the plugin's work, by its own word ([`Event::rewrote`](crate::Event::rewrote))?
+    /// If it said so too early, and wrote afterwards, it is not. A host does not deliver such a file again.
+    pub fn rewrote(&self) -> bool {
+        let Some((path, left)) = &self.left else { return false };
+        let version = |left: &Left| (left.inode, left.size, left.mtime_seconds, left.mtime_nanos);
+        fs::symlink_metadata(path).is_ok_and(|now| version(&Left::of(&now)) == version(left))
     }
 
     /// Calls `Plugin::flush`.
@@ -289,6 +307,47 @@ mod tests {
         assert!(host.land("a").is_reject());
         assert!(host.write("a", "22").is_done());
         assert!(host.write("b", "22").is_done());
+    }
+
+    /// Makes text loud. Says so when it is done, too early, or not at all, by the file's name.
+    struct Loud;
+
+    impl Plugin for Loud {
+        type Config = ();
+
+        fn new(_: (), _: crate::Host) -> Result<Self> {
+            Ok(Loud)
+        }
+
+        fn on_event(&mut self, event: &crate::Event<'_>) -> Result<()> {
+            let text = std::io::read_to_string(event.open()?)?;
+            if event.name() == "early" {
+                event.rewrote();
+            }
+            let mut file = fs::File::create(event.path())?;
+            std::io::Write::write_all(&mut file, format!("{text}!").as_bytes())?;
+            if event.name() == "open" {
+                event.rewrote_as(&file);
+            }
+            drop(file);
+            if event.name() == "said" {
+                event.rewrote();
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_plugin_says_what_is_its_work() {
+        let mut host = TestHost::start::<Loud>(crate::json!({})).unwrap();
+        assert!(!host.rewrote(), "no event yet");
+        for (name, says) in [("said", true), ("open", true), ("early", false), ("unsaid", false)] {
+            assert!(host.write(name, "1").is_done());
+            assert_eq!(host.rewrote(), says, "{name}");
+        }
+        assert!(host.write("said", "1").is_done());
+        fs::write(host.root().join("said"), "of another").unwrap();
+        assert!(!host.rewrote(), "another has written since");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use notifyit_plugin_api::abi::{
-    CREATED, CallResult, CreateResult, EventRaw, HandlerBox, PANICKED, REJECT, guard,
+    CREATED, CallResult, CreateResult, EventRaw, HandlerBox, Notes, PANICKED, REJECT, guard,
 };
 use notifyit_plugin_api::{Blame, Verdict};
 
@@ -14,6 +14,7 @@ use super::load::LoadedLibrary;
 /// that drops it.
 pub struct Instance {
     handler: HandlerBox,
+    notes: Notes,
     /// Keeps the staged file for as long as its code may be in a backtrace.
     library: LoadedLibrary,
 }
@@ -74,7 +75,7 @@ impl std::error::Error for CreateError {}
 
 impl Instance {
     pub(super) fn from_wire(made: CreateResult, library: LoadedLibrary) -> Result<Instance, CreateError> {
-        handler(made).map(|handler| Instance { handler, library })
+        handler(made).map(|handler| Instance { handler, notes: Notes::default(), library })
     }
 
     /// The library that it was made from.
@@ -84,7 +85,14 @@ impl Instance {
 
     /// Hands it one event. Blocks for as long as the plugin takes.
     pub fn on_event(&mut self, event: &EventRaw<'_>) -> Reply {
-        Reply::from_wire(self.handler.on_event(event))
+        let result = self.handler.on_event(event);
+        self.notes = guard::notes(&result);
+        Reply::from_wire(result)
+    }
+
+    /// What it said of the last event beside its reply.
+    pub fn notes(&self) -> Notes {
+        self.notes
     }
 
     /// Ends a burst: what was [`Reply::Done`] since the last flush is safe when this is, too.

@@ -13,6 +13,7 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::std_types::{RNone, RResult, RSlice, RSome, RStr, RString, RVec};
 
 use super::module::{HostApi_Ref, PluginModule, PluginModule_Ref};
+use super::notes::{Notes, Said};
 use super::object::{Handler, Handler_TO};
 use super::types::{
     CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_RETRY_AFTER, FLAG_UNAVAILABLE,
@@ -114,7 +115,10 @@ impl<P: Plugin> Guarded<P> {
 
 impl<P: Plugin> Handler for Guarded<P> {
     fn on_event(&mut self, event: &EventRaw<'_>) -> CallResult {
-        self.call(|plugin| plugin.on_event(&Event::from_raw(event)))
+        let said = Said::default();
+        let mut result = self.call(|plugin| plugin.on_event(&Event::from_raw(event, &said)));
+        result.notes = said.into_notes().to_json().into();
+        result
     }
 
     fn flush(&mut self) -> CallResult {
@@ -172,6 +176,11 @@ pub fn from_wire(result: CallResult) -> Result<Verdict, String> {
             Verdict::Retry { message, after: asked.then(|| Duration::from_nanos(result.number)), blame }
         }
     })
+}
+
+/// What a call's result says beside its verdict: for the host and the test harness.
+pub fn notes(result: &CallResult) -> Notes {
+    Notes::from_json(&result.notes)
 }
 
 thread_local! {

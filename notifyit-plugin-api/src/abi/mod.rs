@@ -5,6 +5,7 @@
 //! | `module` | what a library exports (`PluginModule`) and what the host lends (`HostApi`) |
 //! | `object` | the handler object that `create` returns |
 //! | `types` | what crosses in a call: `EventRaw`, `CallResult`, … and the integer codes |
+//! | `notes` | what a call says beside its verdict |
 //! | `guard` | the adapter that is compiled *into the plugin*: turns the author's trait into the above, catches panics |
 //!
 //! # How the wire may grow
@@ -35,9 +36,11 @@
 pub mod module;
 pub mod object;
 pub mod types;
+pub mod notes;
 pub mod guard;
 
 pub use module::{HostApi, HostApi_Ref, PluginModule, PluginModule_Ref, export, lend};
+pub use notes::{Left, Notes, Said};
 pub use object::{Handler, Handler_TO, HandlerBox};
 pub use types::{
     Bytes, CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_DIRECTORY,

@@ -93,7 +93,7 @@ pub struct CallResult {
     pub number: u64,
     /// Why, in one or more lines. Empty if done.
     pub message: RString,
-    /// A JSON object, or empty. Room to grow.
+    /// A JSON object, or empty: see [`Notes`](super::Notes). Room to grow.
     pub notes: RString,
 }
 
