@@ -20,6 +20,7 @@ mod poll;
 mod mounts;
 mod quiet;
 mod renames;
+mod rewrites;
 mod limits;
 mod lossless;
 mod print;

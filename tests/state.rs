@@ -281,3 +281,55 @@ fn without_a_state_directory_the_host_says_what_that_means() {
     host.logged(&["no state directory", "--state-dir"]);
     host.stop().success();
 }
+
+#[test]
+fn what_its_handler_rewrote_is_finished_at_the_next_start() {
+    let site = Site::new();
+    let watching = || site.host().set(r#"plugin.recorder.exclude=["*.part"]"#);
+    let host = watching().start();
+    // One at a time: the rename may be read before the flush, or behind it.
+    let names: Vec<String> = (0..60).flat_map(|n| [format!("{n}.rewrote"), format!("{n}.replace")]).collect();
+    for name in &names {
+        site.write(name, "x");
+        site.wait_for(&host, name);
+    }
+    site.settle(&host, "marker1");
+    stopped(host);
+    let host = watching().start();
+    site.settle(&host, "marker2");
+    assert_eq!(site.handled().len(), names.len() + 2, "each once, and two markers");
+    stopped(host);
+}
+
+#[test]
+fn what_changes_during_its_handling_is_unfinished_however_that_ends() {
+    let site = Site::new();
+    let hold = site.0.path().join("hold");
+    let settings = [format!("recorder.hold={hold:?}"), "plugin.recorder.retry={attempts=1}".to_owned()];
+    let host = settings.iter().fold(site.host(), |host, setting| host.set(setting)).start();
+    let ends = [("a.open", "handled"), ("b.reject", "rejected"), ("c.retry", "gave up")];
+    for (name, end) in ends {
+        fs::write(&hold, "").expect("a new file");
+        site.write(name, "long");
+        host.logged(&["holding", name]);
+        // truncate(2) by path closes nothing: there will be no event.
+        let mut perl = std::process::Command::new("perl");
+        let status = perl.args(["-e", "truncate($ARGV[0], 1) or die"]).arg(site.root().join(name)).status();
+        assert!(status.is_ok_and(|status| status.success()), "perl can truncate");
+        fs::remove_file(&hold).expect("it is there");
+        if end == "handled" {
+            site.wait_for(&host, name);
+        } else {
+            host.logged(&[end, name]);
+        }
+    }
+    site.settle(&host, "marker1");
+    stopped(host);
+    let host = site.host().start();
+    for (name, _) in ends {
+        let again =
+            || site.records().filter(|r| r["event"]["relative"] == name && r["event"]["size"] == 1).count();
+        host.wait_for(name, |_| (again() > 0).then_some(()));
+    }
+    stopped(host);
+}

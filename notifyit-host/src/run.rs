@@ -300,6 +300,7 @@ fn lane_spec(settings: &Settings, member: &Member, services: &Services) -> Resul
         capacity: wanted.queue,
         timeout: wanted.timeout,
         quiet: wanted.quiet,
+        coalesce: wanted.coalesce,
         retry: RetryPolicy {
             first: wanted.retry.first,
             max: wanted.retry.max,

@@ -45,6 +45,8 @@ pub struct PluginSettings {
     pub timeout: Option<Duration>,
     /// For how long a file must not have changed before it is delivered. Default: as soon as it is complete.
     pub quiet: Option<Duration>,
+    /// After a delivery, how long the next version of the same file waits. Default: not at all.
+    pub coalesce: Option<Duration>,
     /// When it is tried again.
     pub retry: RetrySettings,
     /// What the plugin itself reads.
@@ -77,6 +79,7 @@ impl PluginSettings {
             queue: 65_536,
             timeout: None,
             quiet: None,
+            coalesce: None,
             retry: RetrySettings::default(),
             config: Map::new(),
         }
@@ -131,6 +134,7 @@ pub(super) fn resolve(
         queue: written.queue.map_or(defaults.queue, |queue| queue.0),
         timeout: written.timeout.map(|timeout| timeout.0),
         quiet: written.quiet.map(|quiet| quiet.0).filter(|quiet| !quiet.is_zero()),
+        coalesce: written.coalesce.map(|coalesce| coalesce.0).filter(|coalesce| !coalesce.is_zero()),
         retry: retry(ground, &written.retry)?,
         config: written.config.0,
         ..defaults

@@ -159,6 +159,7 @@ workers = 2
 queue = 100
 timeout = "30s"
 quiet = "5s"
+coalesce = "2s"
 retry = { first = "2s", max = "5m", for = "1h 30m", attempts = 7 }
 [plugin.thumbnails.config]
 command = ["convert", "{file}"]
@@ -203,7 +204,7 @@ fn every_key_of_a_file_arrives() {
     assert_eq!(thumbnails.events, Some(vec![Kind::Landed, Kind::Delete]));
     assert_eq!((thumbnails.workers, thumbnails.queue), (2, 100));
     assert_eq!(thumbnails.timeout, Some(Duration::from_secs(30)));
-    assert_eq!(thumbnails.quiet, Some(Duration::from_secs(5)));
+    assert_eq!((thumbnails.quiet, thumbnails.coalesce), (Some(seconds(5)), Some(seconds(2))));
     let [first, max, for_] = [2, 300, 5400].map(Duration::from_secs);
     assert_eq!(thumbnails.retry, RetrySettings { first, max, for_, attempts: Some(7) });
     let config = json!({
@@ -218,7 +219,8 @@ fn the_defaults_are_those_documented() {
     assert_eq!((settings.trust, settings.grace), (Trust::Strict, Duration::from_secs(10)));
     assert_eq!(settings.log, LogSettings { format: LogFormat::Text, level: LevelFilter::INFO });
     let print = instance(&settings, "print");
-    assert_eq!((print.workers, print.queue, print.timeout, print.quiet), (1, 65_536, None, None));
+    assert_eq!((print.workers, print.queue, print.timeout), (1, 65_536, None));
+    assert_eq!((print.quiet, print.coalesce), (None, None));
     assert_eq!(settings.rescan_every, Some(Duration::from_secs(3600)));
     assert_eq!((&print.watch, &print.events), (&None, &None));
     assert!(print.patterns.is_empty() && print.config.is_empty());
@@ -299,7 +301,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
     wrong_files(
         &files.each_ref().map(String::as_str),
         &expect![[r#"
-        etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `retry`, `config`
+        etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `config`
         etc/n.toml:4:11: plugin.x.workers: invalid value: integer `0`, expected a number from 1 to 65535
         etc/n.toml:4:11: plugin.x.workers: invalid value: integer `70000`, expected a number from 1 to 65535
         etc/n.toml:4:9: plugin.x.queue: 0 is no queue's length: 1 to 16777216 are possible
@@ -427,7 +429,7 @@ fn a_wrong_set_is_named() {
         &sets,
         &expect![[r#"
             --set plugin.exec.workers=x: plugin.exec.workers: invalid type: string "x", expected a number from 1 to 65535
-            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `retry`, `config`
+            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `config`
             --set plugin.exec.watch=["x"]: plugin.exec.watch: no watch is named `x`; known are `in`
             --set plugin.exec.include=['a', '[b']: plugin.exec.include: bad pattern "[b": unclosed character class; missing ']'
             --set host.grace=5: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"

@@ -75,6 +75,7 @@ pub(super) struct Plugin {
     pub(super) queue: Option<QueueLength>,
     pub(super) timeout: Option<TimeOverZero>,
     pub(super) quiet: Option<Time>,
+    pub(super) coalesce: Option<Time>,
     pub(super) retry: Retry,
     pub(super) config: JsonTable,
 }

@@ -10,6 +10,7 @@ use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
 use notifyit_plugin_api::{Kind, Origin};
 use tracing::debug;
 
+use super::handled::Handled;
 use super::lane::Lane;
 use super::retry::{FENCES, Waiting, Work};
 use crate::event::{Certainty, FileEvent, WatchId};
@@ -59,11 +60,12 @@ pub(super) struct Attempt {
     ledger: Arc<Ledger>,
     path: Vec<u8>,
     root: usize,
+    pub(super) handled: Handled,
 }
 
 impl Attempt {
     pub(super) fn new(places: Arc<Places>, ledger: Arc<Ledger>) -> Self {
-        Attempt { places, ledger, path: Vec::with_capacity(256), root: 0 }
+        Attempt { places, ledger, path: Vec::with_capacity(256), root: 0, handled: Handled::default() }
     }
 
     /// The path of the last attempt.
@@ -97,6 +99,7 @@ impl Attempt {
             return Tried::Moot;
         }
         let Some((watch, directory)) = self.locate(&work.event) else { return Tried::Gone };
+        let began = sys::wall_nanos();
         let terms = self.terms(watch);
         let is_supposed = work.event.certainty == Certainty::Supposed;
         let is_to_be_compared = !terms.leases && work.is_to_be_asked();
@@ -116,7 +119,7 @@ impl Attempt {
                 return Tried::Moot;
             }
             Ok(Some(stat)) => {
-                if let Some(pause) = wait_for_quiet(lane, work, terms.stamp(stat)) {
+                if let Some(pause) = self.wait(lane, work, terms.stamp(stat)) {
                     return Tried::Busy(pause);
                 }
                 if work.is_to_be_asked() {
@@ -147,6 +150,9 @@ impl Attempt {
                     self.path()
                 );
             }
+        }
+        if let Some(stat) = stat.filter(|_| work.event.is_landing()) {
+            self.has_called((lane, work), (began, stat, terms), (&reply, instance));
         }
         Tried::Answered(reply)
     }
@@ -195,7 +201,19 @@ impl Attempt {
         Some(Duration::from_nanos(trouble.wait(now))).filter(|wait| !wait.is_zero())
     }
 
-    fn terms(&self, watch: usize) -> Terms {
+    /// How long this lane is to wait until the file is quiet, or until it may have another version of it.
+    fn wait(&self, lane: &Lane, work: &mut Work, stat: Stat) -> Option<Duration> {
+        if !work.event.is_landing() {
+            return None;
+        }
+        let now = Instant::now();
+        let quiet =
+            lane.quiet.and_then(|quiet| work.inquiry.wait_for_quiet(stat, quiet, sys::wall_nanos(), now));
+        // What is tried again keeps its own time.
+        quiet.max(self.handled.wait(&work.event, now).filter(|_| work.failed == 0))
+    }
+
+    pub(super) fn terms(&self, watch: usize) -> Terms {
         u16::try_from(watch)
             .map_or_else(|_| Terms::default(), |id| self.places.tree.read().terms(WatchId(id)))
     }
@@ -247,10 +265,4 @@ impl Attempt {
             extra: Bytes::EMPTY,
         }
     }
-}
-
-/// How long this lane is to wait until the file is quiet, if it cares.
-fn wait_for_quiet(lane: &Lane, work: &mut Work, stat: Stat) -> Option<Duration> {
-    let quiet = lane.quiet.filter(|_| work.event.is_landing())?;
-    work.inquiry.wait_for_quiet(stat, quiet, sys::wall_nanos(), Instant::now())
 }

@@ -25,12 +25,16 @@ pub(super) struct Lane {
     pub(super) timeout: Option<Duration>,
     /// For how long a file must not have changed.
     pub(super) quiet: Option<Duration>,
+    /// After a delivery, how long the file's next version waits.
+    pub(super) coalesce: Option<Duration>,
     pub(super) pause: Pause,
     pub(super) desks: Vec<Desk>,
     /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
     capacity: usize,
     under_way: AtomicUsize,
     overfull: AtomicBool,
+    /// Has it been said that it rewrites its files?
+    pub(super) rewrites_said: AtomicBool,
     not_kept: AtomicU64,
     closing: OnceLock<Instant>,
 }
@@ -68,7 +72,7 @@ impl Lane {
         (id, name): (LaneId, String),
         subscription: Subscription,
         policy: RetryPolicy,
-        (timeout, quiet): (Option<Duration>, Option<Duration>),
+        (timeout, quiet, coalesce): (Option<Duration>, Option<Duration>, Option<Duration>),
         (capacity, workers): (usize, u16),
         rescans: RescanHandle,
     ) -> Lane {
@@ -80,11 +84,13 @@ impl Lane {
             policy,
             timeout,
             quiet,
+            coalesce,
             pause: Pause::default(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
             capacity,
             under_way: AtomicUsize::new(0),
             overfull: AtomicBool::new(false),
+            rewrites_said: AtomicBool::new(false),
             not_kept: AtomicU64::new(0),
             closing: OnceLock::new(),
         }

@@ -10,6 +10,8 @@
 //! | `burst` | what is done, until a flush has made it safe |
 //! | `attempt` | where the file is now, what it is like, the call |
 //! | `complete` | is a file complete that nobody has told us is? |
+//! | `handled` | which events are a handler's own closes; at most one delivery in a while |
+//! | `echo` | drops those, slows down who goes round in circles |
 //! | `retry` | when to try again, and what waits until then |
 //! | `trouble` | a failed attempt: what the ledger notes, where the event waits |
 //! | `pause` | when the plugin, not the file, is at fault |
@@ -25,6 +27,8 @@ mod burst;
 mod attempt;
 mod complete;
 mod trouble;
+mod handled;
+mod echo;
 mod pause;
 mod report;
 pub mod retry;
@@ -71,6 +75,8 @@ pub struct LaneSpec {
     pub timeout: Option<Duration>,
     /// For how long a file must not have changed.
     pub quiet: Option<Duration>,
+    /// After a delivery, how long the file's next version waits.
+    pub coalesce: Option<Duration>,
     /// When to try again.
     pub retry: RetryPolicy,
     /// How it came in: if it cannot be made, is that the end, or is it left out?
@@ -153,12 +159,23 @@ impl Lanes {
     }
 
     fn add(&mut self, id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<()> {
-        let LaneSpec { name, subscription, workers, capacity, timeout, quiet, retry, create, by: _ } = spec;
+        let LaneSpec {
+            name,
+            subscription,
+            workers,
+            capacity,
+            timeout,
+            quiet,
+            coalesce,
+            retry,
+            create,
+            by: _,
+        } = spec;
         let lane = Arc::new(Lane::new(
             (id, name),
             subscription,
             retry,
-            (timeout, quiet),
+            (timeout, quiet, coalesce),
             (capacity, workers),
             outside.rescans.clone(),
         ));

@@ -1,6 +1,7 @@
 //! What a lane says in the log. Messages of plugins are put on one line: they may hold what others chose.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -49,6 +50,22 @@ impl Lane {
     pub(super) fn say_broken(&self, message: &str, pause: Duration) {
         let (plugin, message) = (&self.name, one_line(message));
         error!("plugin `{plugin}` cannot be made anew, next try in {pause:.1?}: {message}");
+    }
+
+    /// A file has been changed in each of its last calls. Said once for each plugin; the others are there for who looks
+    /// closer.
+    pub(super) fn say_round(&self, path: &Path, rounds: u32, pause: Duration) {
+        let plugin = &self.name;
+        if self.rewrites_said.swap(true, Ordering::AcqRel) {
+            return debug!(
+                "{path:?} was changed in {rounds} calls of plugin `{plugin}`, next in {pause:.1?}"
+            );
+        }
+        warn!(
+            "plugin `{plugin}` gets {path:?} again and again, next in {pause:.1?}: the file was changed during each of \
+             its last {rounds} calls; if by the plugin itself, it should say so (`event.rewrote()`, or for exec \
+             `rewrites = true`)"
+        );
     }
 
     /// A stop leaves a file.

@@ -160,7 +160,9 @@ impl Worker {
 
     fn arrives(&mut self, event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {
         let is_supposed = event.certainty == Certainty::Supposed;
-        if is_supposed && (self.is_told_next(&event) || self.attempt.waits_already(&self.waiting, &event)) {
+        if is_supposed && (self.is_told_next(&event) || self.attempt.waits_already(&self.waiting, &event))
+            || self.is_echo(&event)
+        {
             self.lane.settled(1);
             return None;
         }

@@ -65,6 +65,11 @@ impl Version {
         self.stamp
     }
 
+    /// Another version of the same file.
+    pub fn with_stamp(&self, stat: &Stat) -> Version {
+        Version { directory: self.directory, name: Arc::clone(&self.name), stamp: Stamp::of(stat) }
+    }
+
     /// Where it is.
     pub fn place(&self) -> Place<'_> {
         (self.directory, &self.name)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use notifyit_plugin_api::Event;
-use notifyit_plugin_api::abi::{Bytes, EventRaw, Text};
+use notifyit_plugin_api::abi::{Bytes, EventRaw, Said, Text};
 use serde_json::{Map, Value};
 
 use crate::log::one_line;
@@ -138,7 +138,8 @@ impl Letter {
             spare: [0; 8],
             extra: Bytes::EMPTY,
         };
-        let mut form: Map<_, _> = serde_json::from_str(&Event::from_raw(&raw).to_json()).unwrap_or_default();
+        let mut form: Map<_, _> =
+            serde_json::from_str(&Event::from_raw(&raw, &Said::default()).to_json()).unwrap_or_default();
         for of_an_event in ["kind", "origin", "attempt", "seen"] {
             form.remove(of_an_event);
         }

@@ -5,6 +5,10 @@
 //! | word | answer |
 //! |---|---|
 //! | `open` | opens the event's file; its content is written down, or the error, with a retry |
+//! | `reopen` | opens the file for writing, writes nothing, and closes it |
+//! | `rewrite` | notes the content and appends a `+` to it, in place |
+//! | `rewrote` | the same, and says so |
+//! | `replace` | the same, in a file `….part` beside it that is renamed to its place |
 //! | `slow50ms` | takes that long |
 //! | `retry`, `retry3` | an error, always or in the first three attempts |
 //! | `after200ms` | in the first attempt an error with `RetryAfter` |
@@ -12,7 +16,7 @@
 //! | `panic` | in the first attempt a panic |
 #![forbid(unsafe_code)]
 
-use std::fs::{File, OpenOptions, read_link};
+use std::fs::{File, OpenOptions, read_link, rename};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,11 +133,29 @@ impl Recorder {
                 }
                 ("panic", _) if event.attempt() == 1 => panic!("told to panic"),
                 ("reject", _) => bail!(Reject::new("told to reject")),
+                ("reopen", _) => drop(File::options().write(true).open(event.path())?),
+                ("rewrite", _) => content = Some(rewrite(event)?),
+                ("rewrote", _) => {
+                    content = Some(rewrite(event)?);
+                    event.rewrote();
+                }
+                ("replace", _) => content = Some(self.replace(event)?),
                 ("open", _) => content = Some(read(event).context("failed to open the event's file")?),
                 _ => {}
             }
         }
         Ok(content)
+    }
+
+    fn replace(&self, event: &Event<'_>) -> Result<String> {
+        let text = read(event)?;
+        let beside = event.path().with_extension("part");
+        let mut file = File::create(&beside)?;
+        file.write_all(format!("{text}+").as_bytes())?;
+        event.rewrote_as(&file);
+        drop(file);
+        rename(&beside, event.path())?;
+        Ok(text)
     }
 
     fn record(&self, say: &str, event: Value, text: Value) -> Result<()> {
@@ -167,6 +189,12 @@ fn split(word: &str) -> (&str, Option<u64>) {
     let at = word.find(|c: char| c.is_ascii_digit()).unwrap_or(word.len());
     let (verb, number) = word.split_at(at);
     (verb, number.trim_end_matches("ms").parse().ok())
+}
+
+fn rewrite(event: &Event<'_>) -> Result<String> {
+    let text = read(event)?;
+    std::fs::write(event.path(), format!("{text}+"))?;
+    Ok(text)
 }
 
 fn read(event: &Event<'_>) -> Result<String> {

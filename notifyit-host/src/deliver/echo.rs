@@ -1,0 +1,150 @@
+//! What comes back from a call: the handler's own closes are dropped, and who goes round in circles is slowed down.
+//! The rules are in `handled`.
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use notifyit_plugin_api::abi::Left;
+use rustix::fs::statfs;
+
+use super::attempt::Attempt;
+use super::handled::{Claim, Echo, Ended};
+use super::lane::Lane;
+use super::retry::{Work, jitter};
+use super::worker::Worker;
+use crate::event::FileEvent;
+use crate::plugin::{Instance, Reply};
+use crate::settle::ledger::Version;
+use crate::source::filesystem::Terms;
+use crate::sys::{self, Stat};
+
+/// After so many rounds in a row it is no accident.
+const ROUNDS: u32 = 5;
+
+impl Attempt {
+    /// The plugin has answered: remembers the call. What the plugin claims as its work is what is finished. `began` is
+    /// from before the file was looked at (nanoseconds since 1970), and `stat` what it was like.
+    pub(super) fn has_called(
+        &mut self,
+        (lane, work): (&Lane, &mut Work),
+        (began, stat, terms): (u64, Stat, Terms),
+        (reply, instance): (&Reply, &Instance),
+    ) {
+        let claimed = instance.notes().rewrote.map(|left| terms.stamp(claimed(left, stat)));
+        if let (Some(stat), Some(version)) = (claimed, &mut work.version) {
+            *version = version.with_stamp(&stat);
+        }
+        let is_answer = matches!(reply, Reply::Done | Reply::Reject { .. });
+        let not_before =
+            lane.coalesce.filter(|_| is_answer).and_then(|pause| Instant::now().checked_add(pause));
+        let left = claimed.unwrap_or_else(|| terms.stamp(stat));
+        let claim = if claimed.is_some() { Claim::Rewrote } else { Claim::None };
+        let ended = Ended { began, ended: sys::wall_nanos(), left, claim, not_before };
+        self.handled.note(&work.event, ended);
+    }
+}
+
+/// The file as the plugin has left it.
+fn claimed(left: Left, before: Stat) -> Stat {
+    let Left { inode, size, mtime_seconds, mtime_nanos, ctime_nanos } = left;
+    Stat { inode, size, mtime_seconds, mtime_nanos, ctime_nanos, ..before }
+}
+
+impl Worker {
+    /// Is this event the handler's own close of what is finished?
+    pub(super) fn is_echo(&mut self, event: &FileEvent) -> bool {
+        if !self.attempt.handled.may_be_echo(event) {
+            return false;
+        }
+        let Some((watch, directory)) = self.attempt.locate(event) else { return false };
+        let Ok(Some(stat)) = sys::stat(self.attempt.path()) else { return false };
+        let stat = self.attempt.terms(watch).stamp(stat);
+        let path = self.attempt.path().to_owned();
+        match self.attempt.handled.judge(event, &stat, || tick(&path, stat)) {
+            Echo::No => false,
+            Echo::Own(claim) => {
+                if claim == Claim::Rewrote {
+                    self.finish_again(event, &Version::new(directory, &event.name, &stat));
+                }
+                true
+            }
+            Echo::Young(tick) => {
+                self.attempt.handled.put_off(event, Instant::now() + tick);
+                false
+            }
+            Echo::Round(rounds) => {
+                self.slow_down(event, rounds, &path);
+                false
+            }
+        }
+    }
+
+    /// What was renamed to its place was forgotten when the source read of that.
+    fn finish_again(&self, event: &FileEvent, version: &Version) {
+        // What waits, or is still to be flushed, is finished at its own time.
+        let is_settled = !self.unflushed && self.waiting.at(event).is_none();
+        if is_settled && !self.outside.ledger.is_finished(self.lane.id, version) {
+            self.outside.ledger.finish(self.lane.id, version);
+        }
+    }
+
+    fn slow_down(&mut self, event: &FileEvent, rounds: u32, path: &Path) {
+        if rounds >= ROUNDS {
+            let pause = self.lane.policy.pause(rounds - ROUNDS + 1, None, jitter());
+            self.attempt.handled.put_off(event, Instant::now() + pause);
+            self.lane.say_round(path, rounds, pause);
+        }
+    }
+}
+
+/// So long two versions of this file may have the same time.
+fn tick(path: &Path, stat: Stat) -> Duration {
+    if stat.mtime_nanos == 0 {
+        return Duration::from_secs(2); // FAT's; ext4 with small inodes counts whole seconds
+    }
+    let magic = statfs(path).map_or(0, |told| i128::from(told.f_type) & 0xffff_ffff);
+    let has_own_times = is_multigrain_kernel() && MULTIGRAIN.contains(&magic);
+    if has_own_times { Duration::ZERO } else { Duration::from_millis(10) }
+}
+
+/// On these each version of a file that was looked at has a time of its own, since Linux 6.13: ext4, xfs, btrfs, tmpfs,
+/// and overlayfs, which lies on one of them.
+const MULTIGRAIN: [i128; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630];
+
+fn is_multigrain_kernel() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        at_least(&release, (6, 13))
+    })
+}
+
+fn at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    let version: Option<(u32, u32)> = numbers.next().zip(numbers.next());
+    version.is_some_and(|version| version >= wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_told_apart() {
+        for (release, is) in
+            [("6.13.0-rc1\n", true), ("6.18.44-x", true), ("7.0", true), ("6.9.1", false), ("", false)]
+        {
+            assert_eq!(at_least(release, (6, 13)), is, "{release}");
+        }
+    }
+
+    #[test]
+    fn whole_seconds_are_a_slow_clock_whatever_the_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let stat = sys::stat(dir.path()).unwrap().unwrap();
+        assert_eq!(tick(dir.path(), Stat { mtime_nanos: 0, ..stat }), Duration::from_secs(2));
+        assert_eq!(tick(Path::new("/proc"), Stat { mtime_nanos: 1, ..stat }), Duration::from_millis(10));
+    }
+}
