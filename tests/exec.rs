@@ -325,3 +325,24 @@ fn a_command_narrows_to_exec() {
     exit.success();
     assert!(exit.stdout().is_empty());
 }
+
+#[test]
+fn exec_says_that_its_program_rewrites() {
+    let body = "echo ran >> $T/ran; echo more >> \"$1\"";
+    let host = running(body, &["{path}"]).set("exec.rewrites=true").start();
+    host.write("a", "x");
+    wait_for_lines(&host, "ran", 1);
+    for n in 2..5 {
+        host.write(format!("marker{n}"), "x");
+        wait_for_lines(&host, "ran", n);
+    }
+    assert_eq!(lines(&host, "ran").len(), 4, "each file once");
+    host.write("a", "again");
+    wait_for_lines(&host, "ran", 5);
+    host.stop().success();
+
+    let host = running(body, &["{path}"]).start();
+    host.write("a", "x");
+    host.logged(&["WARN", "exec", "again and again", "rewrites = true"]);
+    host.stop();
+}

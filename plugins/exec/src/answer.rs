@@ -4,12 +4,28 @@ use notifyit_plugin_api::{Config, Error, Reject, Result, RetryAfter, anyhow, bai
 
 use crate::output::quoted;
 
+/// What a child has answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) verdict: Result<()>,
+    /// It says that the event's file is its work now.
+    pub(crate) rewrote: bool,
+}
+
+impl From<Result<()>> for Answer {
+    fn from(verdict: Result<()>) -> Self {
+        Answer { verdict, rewrote: false }
+    }
+}
+
 #[config]
-struct Answer {
+struct Written {
     verdict: Word,
     #[serde(default)]
     reason: String,
     after: Option<String>,
+    #[serde(default)]
+    rewrote: bool,
 }
 
 #[config]
@@ -20,12 +36,16 @@ enum Word {
     Reject,
 }
 
-/// The verdict that a line stands for.
-pub(crate) fn parse(line: &str) -> Result<()> {
+/// The answer that a line stands for.
+pub(crate) fn parse(line: &str) -> Answer {
     let line = line.trim();
     if line.starts_with('{') {
-        return json(line).unwrap_or_else(|error| Err(unreadable(line, Some(error))));
+        return json(line).unwrap_or_else(|error| Err(unreadable(line, Some(error))).into());
     }
+    word(line).into()
+}
+
+fn word(line: &str) -> Result<()> {
     let (word, reason) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     match word {
         "done" if reason.is_empty() => Ok(()),
@@ -35,17 +55,18 @@ pub(crate) fn parse(line: &str) -> Result<()> {
     }
 }
 
-fn json(line: &str) -> Result<Result<()>> {
-    let Answer { verdict, reason, after } = Answer::from_json(line)?;
+fn json(line: &str) -> Result<Answer> {
+    let Written { verdict, reason, after, rewrote } = Written::from_json(line)?;
     let after = after.as_deref().map(humantime::parse_duration).transpose()?;
-    Ok(match (verdict, after) {
+    let verdict = match (verdict, after) {
         (Word::Done, _) => Ok(()),
         (Word::Reject, _) => Err(Reject::new(said(&reason, "rejected")).into()),
         (Word::Retry, None) => Err(anyhow!(said(&reason, "asked for a retry"))),
         (Word::Retry, Some(after)) => {
             Err(Error::new(RetryAfter(after)).context(said(&reason, "asked for a retry")))
         }
-    })
+    };
+    Ok(Answer { verdict, rewrote })
 }
 
 fn said(reason: &str, otherwise: &str) -> String {
@@ -68,23 +89,26 @@ mod tests {
     use super::*;
 
     fn text(line: &str) -> String {
-        format!("{:#}", parse(line).unwrap_err())
+        format!("{:#}", parse(line).verdict.unwrap_err())
     }
 
     #[test]
     fn words_are_verdicts() {
-        assert!(parse("done").is_ok() && parse(" done\t").is_ok());
+        assert!(parse("done").verdict.is_ok() && parse(" done\t").verdict.is_ok() && !parse("done").rewrote);
         assert_eq!(text("retry"), "asked for a retry");
         assert_eq!(text("retry  the disk is full "), "the disk is full");
-        let reject = parse("reject no image").unwrap_err();
+        let reject = parse("reject no image").verdict.unwrap_err();
         assert_eq!(reject.downcast::<Reject>().unwrap().to_string(), "no image");
     }
 
     #[test]
     fn json_is_a_verdict() {
-        assert!(parse(r#"{"verdict":"done"}"#).is_ok());
-        assert!(parse(r#"{"verdict":"reject"}"#).unwrap_err().is::<Reject>());
-        let retry = parse(r#"{"verdict":"retry","reason":"busy","after":"10s"}"#).unwrap_err();
+        let done = parse(r#"{"verdict":"done"}"#);
+        assert!(done.verdict.is_ok() && !done.rewrote);
+        let rewrote = parse(r#"{"verdict":"done","rewrote":true}"#);
+        assert!(rewrote.verdict.is_ok() && rewrote.rewrote);
+        assert!(parse(r#"{"verdict":"reject"}"#).verdict.unwrap_err().is::<Reject>());
+        let retry = parse(r#"{"verdict":"retry","reason":"busy","after":"10s"}"#).verdict.unwrap_err();
         assert_eq!(retry.downcast_ref::<RetryAfter>().unwrap().0, Duration::from_secs(10));
         assert_eq!(format!("{retry:#}"), "busy: try again in 10s");
     }

@@ -38,6 +38,8 @@ struct Config {
     #[serde(default)]
     env: BTreeMap<String, String>,
     kill_after: Option<String>,
+    #[serde(default)]
+    rewrites: bool,
 }
 
 /// How the program is run.
@@ -55,7 +57,13 @@ enum Mode {
 /// How long a process group that was asked to end may take before it is killed.
 const KILL_AFTER: Duration = Duration::from_secs(2);
 
-enum Exec {
+struct Exec {
+    way: Way,
+    /// What is there when it has ended is its work.
+    rewrites: bool,
+}
+
+enum Way {
     Each(Each),
     Lines(Lines),
 }
@@ -67,22 +75,27 @@ impl Plugin for Exec {
         let kill_after = config.kill_after.as_deref().map_or(Ok(KILL_AFTER), duration)?;
         let templates = template::parse_all(&config.command, config.mode)?;
         let program = Program::new(&config.command[0], config.cwd, config.env, kill_after)?;
-        Ok(match config.mode {
-            Mode::Each => Exec::Each(Each::new(program, templates)),
-            Mode::Lines => Exec::Lines(Lines::new(program, templates, host)?),
-        })
+        let way = match config.mode {
+            Mode::Each => Way::Each(Each::new(program, templates)),
+            Mode::Lines => Way::Lines(Lines::new(program, templates, host)?),
+        };
+        Ok(Exec { way, rewrites: config.rewrites })
     }
 
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         let deadline = Deadline::of(event);
-        match self {
-            Exec::Each(each) => each.run(event, deadline),
-            Exec::Lines(lines) => lines.ask(event, deadline),
+        let verdict = match &mut self.way {
+            Way::Each(each) => each.run(event, deadline),
+            Way::Lines(lines) => lines.ask(event, deadline),
+        };
+        if self.rewrites {
+            event.rewrote(); // also if it has failed: it is tried again by the clock, not by its own close
         }
+        verdict
     }
 
     fn shutdown(&mut self) -> Result<()> {
-        if let Exec::Lines(lines) = self {
+        if let Way::Lines(lines) = &mut self.way {
             lines.close();
         }
         Ok(())

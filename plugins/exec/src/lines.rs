@@ -13,7 +13,7 @@ use notifyit_plugin_api::{Context, Event, Host, Result, anyhow, bail, log};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::Deadline;
-use crate::answer;
+use crate::answer::{self, Answer};
 use crate::child::{Child, Step, ended};
 use crate::output::{Log, Source, quoted};
 use crate::program::Program;
@@ -24,7 +24,7 @@ use crate::template::Template;
 pub(crate) struct Lines {
     /// Room for one: `ask` waits for the answer.
     questions: Option<SyncSender<Question>>,
-    answers: Receiver<Result<()>>,
+    answers: Receiver<Answer>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,7 +58,11 @@ impl Lines {
         let line = format!("{}\n", event.to_json());
         questions.send(Question { line, deadline }).expect("the thread listens until `close`");
         self.wake();
-        self.answers.recv().expect("the thread answers each question")
+        let answer = self.answers.recv().expect("the thread answers each question");
+        if answer.rewrote {
+            event.rewrote();
+        }
+        answer.verdict
     }
 
     /// Ends the child and the thread.
@@ -109,11 +113,11 @@ impl Said {
 }
 
 impl Keeper {
-    fn run(mut self, questions: &Receiver<Question>, answers: &SyncSender<Result<()>>) {
+    fn run(mut self, questions: &Receiver<Question>, answers: &SyncSender<Answer>) {
         loop {
             match questions.try_recv() {
                 Ok(question) => {
-                    let answer = self.ask(&question);
+                    let answer = self.ask(&question).unwrap_or_else(|error| Err(error).into());
                     if answers.send(answer).is_err() {
                         break;
                     }
@@ -125,7 +129,7 @@ impl Keeper {
         self.close();
     }
 
-    fn ask(&mut self, question: &Question) -> Result<()> {
+    fn ask(&mut self, question: &Question) -> Result<Answer> {
         let mut child = match self.child.take() {
             Some(child) if child.is_amid_line() => {
                 self.out_of_step(child, "the beginning of a line");
@@ -147,7 +151,7 @@ impl Keeper {
         } else {
             self.child = Some(child);
         }
-        answer::parse(&line)
+        Ok(answer::parse(&line))
     }
 
     /// Until it has answered. After an error it does not run any more.

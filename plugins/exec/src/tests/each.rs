@@ -371,3 +371,13 @@ fn tempdir(name: &str) -> std::path::PathBuf {
     fs::create_dir(&dir).unwrap();
     dir.canonicalize().unwrap()
 }
+
+#[test]
+fn what_a_program_that_rewrites_leaves_is_its_work() {
+    for (rewrites, status) in [(true, 0), (true, 65), (true, 1), (false, 0)] {
+        let script = format!("echo more >> \"$1\"; exit {status}");
+        let mut host = start(json!({"command": ["sh", "-c", script, "sh", "{path}"], "rewrites": rewrites}));
+        assert_eq!(host.write("a", "x").is_done(), status == 0);
+        assert_eq!(host.rewrote(), rewrites, "{rewrites} {status}");
+    }
+}

@@ -183,3 +183,17 @@ fn placeholders_are_refused() {
          there is an event"
     );
 }
+
+#[test]
+fn an_answer_can_say_that_the_file_was_rewritten() {
+    let script = r#"while read -r line; do
+        path=${line#*\"path\":\"}; path=${path%%\"*}
+        echo more >> "$path"
+        case $path in */said) echo '{"verdict":"done","rewrote":true}' ;; *) echo done ;; esac
+    done"#;
+    let mut host = lines(script);
+    for (name, says) in [("said", true), ("unsaid", false)] {
+        assert!(host.write(name, "x").is_done());
+        assert_eq!(host.rewrote(), says, "{name}");
+    }
+}
