@@ -57,6 +57,8 @@
 //!    event is tried again.
 //! 7. When the host stops it calls [`Plugin::shutdown`] and drops the instance.
 //!
+//! A handler that writes to the very file that it handles says so with [`Event::rewrote`], or it gets it again.
+//!
 //! # What holds for ever
 //!
 //! Same major version; older plugins run on newer hosts; newer plugins run on older hosts if they only add. The wire
