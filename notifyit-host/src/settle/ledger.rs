@@ -231,22 +231,26 @@ impl Ledger {
     /// directory, in every later one. The roots are the watches' names in directory 0.
     pub fn number(&self, place: Place<'_>) -> u64 {
         match self {
-            Ledger::Memory(memory) => memory.number(),
+            Ledger::Memory(memory) => memory.number(place),
             Ledger::Store(store) => store.number(place),
         }
     }
 
     /// A directory was renamed: it takes its entries along.
     pub fn directory_renamed(&self, number: u64, from: Place<'_>, to: Place<'_>) {
-        if let Ledger::Store(store) = self {
-            store.directory_renamed(number, from, to);
+        match self {
+            Ledger::Memory(memory) => memory.directory_renamed(number, from, to),
+            Ledger::Store(store) => store.directory_renamed(number, from, to),
         }
     }
 
     /// These directories are at these places now, whatever was there.
     pub fn directories_are(&self, places: &[(u64, Place<'_>)]) {
-        if let Ledger::Store(store) = self {
-            store.directories_are(places);
+        match self {
+            Ledger::Memory(memory) => {
+                places.iter().for_each(|(number, place)| memory.directory_is(*number, *place));
+            }
+            Ledger::Store(store) => store.directories_are(places),
         }
     }
 
@@ -325,6 +329,19 @@ mod tests {
             assert!(!ledger.is_finished(LaneId(1), &version(7, "a", 1)));
             assert!(!ledger.is_finished(LaneId(0), &version(7, "a", 2)), "another version");
             assert!(!ledger.is_finished(LaneId(0), &version(8, "a", 1)), "another directory");
+        });
+    }
+
+    #[test]
+    fn a_directory_has_one_number_wherever_it_is_renamed_to() {
+        each(|ledger| {
+            let [one, other] = ["a", "b"].map(|name| ledger.number(place(7, name)));
+            assert_eq!(ledger.number(place(7, "a")), one);
+            ledger.directory_renamed(one, place(7, "a"), place(8, "c"));
+            assert_eq!(ledger.number(place(8, "c")), one);
+            assert!(![one, other].contains(&ledger.number(place(7, "a"))), "another directory");
+            ledger.directories_are(&[(one, place(7, "b")), (other, place(8, "c"))]);
+            assert_eq!((ledger.number(place(7, "b")), ledger.number(place(8, "c"))), (one, other));
         });
     }
 

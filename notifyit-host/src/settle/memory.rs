@@ -4,7 +4,6 @@
 //! duplicate.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
@@ -21,7 +20,14 @@ const WORTH_PRUNING: usize = 100_000;
 pub struct Memory {
     keys: RandomState,
     lanes: Vec<Mutex<Entries>>,
-    numbers: AtomicU64,
+    directories: Mutex<Directories>,
+}
+
+/// The numbers of directories, by their places.
+#[derive(Debug, Default)]
+struct Directories {
+    numbers: FxHashMap<u64, u64>,
+    last: u64,
 }
 
 /// A lane's entries, place to stamp. While it is pruned, what is still to be seen again is `old`.
@@ -37,12 +43,27 @@ struct Entries {
 impl Memory {
     pub(super) fn new(lanes: usize) -> Memory {
         let lanes = (0..lanes).map(|_| Mutex::default()).collect();
-        Memory { keys: RandomState::new(), lanes, numbers: AtomicU64::new(1) }
+        Memory { keys: RandomState::new(), lanes, directories: Mutex::default() }
     }
 
-    /// A number that no directory has had.
-    pub(super) fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    /// The number of the directory at that place; one that none has had if none was there.
+    pub(super) fn number(&self, place: Place<'_>) -> u64 {
+        let mut directories = self.directories();
+        let next = directories.last + 1;
+        let number = *directories.numbers.entry(self.hash(place)).or_insert(next);
+        directories.last = directories.last.max(number);
+        number
+    }
+
+    /// A directory has left one place for another.
+    pub(super) fn directory_renamed(&self, number: u64, from: Place<'_>, to: Place<'_>) {
+        self.directories().numbers.remove(&self.hash(from));
+        self.directory_is(number, to);
+    }
+
+    /// A directory is at that place, whatever was there.
+    pub(super) fn directory_is(&self, number: u64, place: Place<'_>) {
+        self.directories().numbers.insert(self.hash(place), number);
     }
 
     pub(super) fn get(&self, lane: LaneId, place: Place<'_>) -> Option<Stamp> {
@@ -124,6 +145,10 @@ impl Memory {
 
     fn hash(&self, place: Place<'_>) -> u64 {
         self.keys.hash_one(place)
+    }
+
+    fn directories(&self) -> MutexGuard<'_, Directories> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lane(&self, lane: LaneId) -> MutexGuard<'_, Entries> {
