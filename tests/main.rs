@@ -18,6 +18,7 @@ mod events;
 mod tree;
 mod poll;
 mod mounts;
+mod roots;
 mod quiet;
 mod renames;
 mod rewrites;

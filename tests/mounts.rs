@@ -10,11 +10,11 @@ use notifyit_tests::{Host, skip};
 use crate::poll::{origin, watches};
 
 /// Something mounted for a test.
-struct Mount(PathBuf);
+pub(crate) struct Mount(PathBuf);
 
 impl Mount {
     /// Mounts by a command whose last argument is the place. `None` where that is not to be had.
-    fn new(command: &str, arguments: &[&OsStr], at: &Path) -> Option<Mount> {
+    pub(crate) fn new(command: &str, arguments: &[&OsStr], at: &Path) -> Option<Mount> {
         fs::create_dir_all(at).expect("a directory can be made");
         let mounted = Command::new(command).args(arguments).arg(at).output();
         if mounted.is_ok_and(|output| output.status.success()) {
@@ -22,6 +22,11 @@ impl Mount {
         }
         skip(&format!("{command} cannot mount here"));
         None
+    }
+
+    /// Where.
+    pub(crate) fn at(&self) -> &Path {
+        &self.0
     }
 }
 

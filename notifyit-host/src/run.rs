@@ -169,7 +169,8 @@ fn start_sources(
     let rescan = |share| -> Result<_> {
         let existing = watches.iter().map(|watch| (watch.patterns.clone(), existing(watch))).collect();
         let inlet = lanes.inlet(existing, at_nanos, outside)?;
-        Ok(Rescan::new(share, rescans.clone(), Arc::clone(tree), roots(settings), inlet))
+        let (tree, roots, source) = (Arc::clone(tree), roots(settings), outside.source.clone());
+        Ok(Rescan::new(share, rescans.clone(), tree, roots, source, inlet))
     };
     let (prompt, patient) = (rescan(Share::Prompt)?, rescan(Share::Patient)?);
     let source = Source::start(

@@ -70,6 +70,42 @@ fn look(path: &Path, flags: AtFlags) -> io::Result<Option<Stat>> {
     looked(statx(CWD, path, flags, WANTED))
 }
 
+/// Which directory it is: its device and inode, and the mount through which it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+    /// The number of its mount; 0 before Linux 5.8.
+    mount: u64,
+}
+
+/// Which directory is at a path, a link followed. `None` if there is none that can be reached.
+pub fn identity(path: &Path) -> Option<Identity> {
+    let told = statx(CWD, path, AtFlags::empty(), WANTED | StatxFlags::MNT_ID).ok()?;
+    let is_directory = FileType::from_raw_mode(u32::from(told.stx_mode)) == FileType::Directory;
+    is_directory.then(|| identified(&told))
+}
+
+/// Which directory it is that is open.
+///
+/// # Errors
+///
+/// An I/O error.
+pub fn identity_of(directory: &OwnedFd) -> io::Result<Identity> {
+    Ok(identified(&statx(directory, "", AtFlags::EMPTY_PATH, WANTED | StatxFlags::MNT_ID)?))
+}
+
+fn identified(told: &Statx) -> Identity {
+    let has_mount = told.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    Identity {
+        device: rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor),
+        inode: told.stx_ino,
+        mount: if has_mount { told.stx_mnt_id } else { 0 },
+    }
+}
+
 /// As [`stat`], for a name in an open directory.
 ///
 /// # Errors

@@ -268,6 +268,9 @@ impl Worker {
 
     /// Asks the source whether everything up to now, a rename of this file perhaps, has been read.
     fn fence(&mut self, work: Work, behind: VecDeque<FileEvent>) {
+        if work.is_missing {
+            self.outside.source.check_roots();
+        }
         let (serial, settled) = self.waiting.until_fence(work, behind);
         self.lane.settled(settled);
         let (lane, index) = (Arc::clone(&self.lane), self.index);

@@ -16,6 +16,8 @@ use rustix::event::{EventfdFlags, eventfd};
 pub(super) enum Request {
     /// Call back when all that is queued now has been decoded.
     Fence(Reply),
+    /// Something was missing: are the roots still the same?
+    CheckRoots,
     /// Read what is queued now, then leave.
     Stop,
 }
@@ -49,6 +51,12 @@ impl SourceHandle {
     /// has stopped never calls back.
     pub fn fence(&self, reply: impl FnOnce() + Send + 'static) {
         self.send(Request::Fence(Reply(Box::new(reply))));
+    }
+
+    /// Something that is known was not at its path: asks the source whether the roots are still the same. It is found
+    /// out before a fence that is set after this is passed.
+    pub fn check_roots(&self) {
+        self.send(Request::CheckRoots);
     }
 
     /// Asks the source to read what is queued now, and to leave.

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use inotify::{EventMask, Inotify};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionread};
+use rustix::io::ioctl_fionread;
 
 use super::doubt::Doubt;
 use super::fence::{Fences, Request, SourceHandle, queued_bytes};
 use super::gather::Gather;
+use super::mounts::Mounts;
 use super::refused::Refused;
 use super::renames::{Place, Renames};
 use super::rescan::{Arrival, Order, RescanHandle};
@@ -45,8 +45,9 @@ pub struct Source<S> {
     /// Directories that were not where they should be. Bounded by the directories that there are.
     pub(super) doubts: Vec<Doubt>,
     pub(super) refused: Refused,
+    pub(super) mounts: Mounts,
     renames: Arc<Renames>,
-    handle: SourceHandle,
+    pub(super) handle: SourceHandle,
     pub(super) rescans: RescanHandle,
     /// When the kernel's queue was last known to be empty: what is read now happened after that.
     pub(super) drained_nanos: u64,
@@ -91,11 +92,14 @@ impl<S: Sink> Source<S> {
         sink: S,
     ) -> Result<Self> {
         let now = Instant::now();
+        let rooted = |root| Rooted { root, state: State::Missing(now) };
+        let roots: Vec<Rooted> = roots.into_iter().map(rooted).collect();
         let mut source = Source {
             inotify: roots::instance()?,
             tree,
             renames,
-            roots: roots.into_iter().map(|root| Rooted { root, state: State::Missing(now) }).collect(),
+            mounts: Mounts::new(&roots, now),
+            roots,
             sink,
             failed_said: None,
             doubts: Vec::new(),
@@ -138,35 +142,25 @@ impl<S: Sink> Source<S> {
             let now = Instant::now();
             let next = self.due(now);
             self.tidy();
-            let (readable, asked) = self.wait(next.map(|at| at.saturating_duration_since(now)))?;
-            if asked && matches!(self.answer(&mut buffer)?, Turn::Leave) {
+            let ready = self.wait(next.map(|at| at.saturating_duration_since(now)))?;
+            if ready.requests && matches!(self.answer(&mut buffer)?, Turn::Leave) {
                 return Ok(());
             }
-            if readable {
+            if ready.events {
                 self.gather_and_read(&mut buffer)?;
             }
-        }
-    }
-
-    /// Waits for events or requests, `None` for ever. Returns which there are.
-    fn wait(&self, timeout: Option<Duration>) -> Result<(bool, bool)> {
-        let timeout = timeout.map(|t| Timespec {
-            tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(t.subsec_nanos()),
-        });
-        let wake = self.handle.wake();
-        let mut fds = [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(&wake, PollFlags::IN)];
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => Ok((!fds[0].revents().is_empty(), !fds[1].revents().is_empty())),
-            Err(Errno::INTR) => Ok((false, false)),
-            Err(error) => Err(error).context("failed to poll"),
+            if ready.mounts {
+                self.mounts_changed();
+            }
         }
     }
 
     /// Does what time has come for. Returns when the next such time is.
     fn due(&mut self, now: Instant) -> Option<Instant> {
-        let mut next = self.look_for_roots(now);
-        next = [next, self.settle_doubts(now), self.try_refused(now)].into_iter().flatten().min();
+        let compare = self.compare_roots(now);
+        let look = self.look_for_roots(now);
+        let waits = [compare, look, self.settle_doubts(now), self.try_refused(now)];
+        let mut next = waits.into_iter().flatten().min();
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |n| n.min(at)));
         if let Some(at) = self.repair_at {
             if at <= now {
@@ -220,6 +214,7 @@ impl<S: Sink> Source<S> {
         for request in self.handle.take() {
             match request {
                 Request::Fence(reply) => self.fences.set(self.queued_bytes(), reply),
+                Request::CheckRoots => self.check_roots(),
                 Request::Stop => {
                     let mut left = self.queued_bytes();
                     while left > 0 {

@@ -8,6 +8,8 @@
 //! | `follow` | the tree kept true as directories come, move and go |
 //! | `claim` | which node a directory is, once it has its watch |
 //! | `doubt` | directories that were not where an event said they were |
+//! | `mounts` | roots that are other directories than they were |
+//! | `wait` | what the loop waits for |
 //! | `gather` | when to wait for more before a read |
 //! | `fence` | telling that everything up to now has been read |
 //! | `refused` | directories that refused their watch |
@@ -23,6 +25,8 @@
 pub mod inotify;
 mod walk;
 mod roots;
+mod mounts;
+mod wait;
 mod follow;
 mod claim;
 mod doubt;

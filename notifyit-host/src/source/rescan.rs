@@ -19,6 +19,7 @@ use notifyit_plugin_api::Origin;
 use rustc_hash::FxHashMap;
 use tracing::{debug, info, trace, warn};
 
+use super::fence::SourceHandle;
 pub use super::orders::{RescanHandle, Share};
 use super::poll::Memory;
 use super::shared::SharedTree;
@@ -164,6 +165,7 @@ pub struct Rescan<F> {
     pub(super) tree: Arc<SharedTree>,
     pub(super) roots: Vec<Root>,
     pub(super) finder: F,
+    source: SourceHandle,
     /// Of each root that is polled, what polls remember.
     pub(super) polled: FxHashMap<NodeId, Memory>,
     share: Share,
@@ -184,9 +186,10 @@ impl<F: Finder> Rescan<F> {
         handle: RescanHandle,
         tree: Arc<SharedTree>,
         roots: Vec<Root>,
+        source: SourceHandle,
         finder: F,
     ) -> Self {
-        Rescan { handle, tree, roots, finder, polled: FxHashMap::default(), share }
+        Rescan { handle, tree, roots, finder, source, polled: FxHashMap::default(), share }
     }
 
     /// Works on a thread of its own, until [`RescanHandle::stop`].
@@ -220,16 +223,15 @@ impl<F: Finder> Rescan<F> {
         };
         let mut tally = Tally::default();
         self.finder.begin(order);
-        for node in nodes {
-            if self.handle.is_stopped() {
-                return;
-            }
-            let begin = Instant::now();
-            self.look_into(node, order, &mut tally);
-            self.finder.end_of_directory();
-            if matches!(order, Order::Quiet { .. }) {
-                self.handle.rest(begin.elapsed());
-            }
+        let unreached = self.look_into_each(nodes, order, &mut tally);
+        if !unreached.is_empty() {
+            // They are about to leave the tree; or their root is not there, and if it was so for a moment only, nobody
+            // else looks for what has landed in it.
+            self.source.check_roots();
+            self.look_into_each(unreached, order, &mut tally);
+        }
+        if self.handle.is_stopped() {
+            return;
         }
         match order {
             Order::Poll { root, turn } => self.poll(*root, *turn, &mut tally),
@@ -243,13 +245,32 @@ impl<F: Finder> Rescan<F> {
         say(order, &tally, begin.elapsed());
     }
 
-    /// Looks at each file of one directory. What cannot be read is the watch's to say.
-    fn look_into(&mut self, node: NodeId, order: &Order, tally: &mut Tally) {
+    /// Returns the directories that were not there.
+    fn look_into_each(&mut self, nodes: Vec<NodeId>, order: &Order, tally: &mut Tally) -> Vec<NodeId> {
+        let mut unreached = Vec::new();
+        for node in nodes {
+            if self.handle.is_stopped() {
+                break;
+            }
+            let begin = Instant::now();
+            if !self.look_into(node, order, tally) {
+                unreached.push(node);
+            }
+            self.finder.end_of_directory();
+            if matches!(order, Order::Quiet { .. }) {
+                self.handle.rest(begin.elapsed());
+            }
+        }
+        unreached
+    }
+
+    /// Looks at each file of one directory. What cannot be read is the watch's to say. Returns whether it was there.
+    fn look_into(&mut self, node: NodeId, order: &Order, tally: &mut Tally) -> bool {
         let sequence = self.handle.sequence();
         let (watch, directory, relative) = {
             let tree = self.tree.read();
             if !tree.is_alive(node) {
-                return;
+                return true;
             }
             (tree.watch(node), tree.serial(node), tree.relative_dir(node))
         };
@@ -257,7 +278,10 @@ impl<F: Finder> Rescan<F> {
             .and_then(|root| walk::open_beneath(&root, relative.as_os_str().as_bytes()));
         let opened = match opened {
             Ok(opened) => opened,
-            Err(error) => return debug!("failed to rescan {relative:?}: {error}"),
+            Err(error) => {
+                debug!("failed to rescan {relative:?}: {error}");
+                return error.kind() != std::io::ErrorKind::NotFound;
+            }
         };
         tally.directories += 1;
         let finder = &mut self.finder;
@@ -272,6 +296,7 @@ impl<F: Finder> Rescan<F> {
         if let Err(error) = listed {
             debug!("failed to rescan {relative:?}: {error}");
         }
+        true
     }
 }
 

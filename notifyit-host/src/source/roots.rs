@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::fstat;
 use rustix::io::Errno;
 use tracing::{error, info, warn};
 
@@ -15,7 +14,7 @@ use super::poll::try_listing;
 use super::rescan::{Order, Turn};
 use super::{Backend, MayBeMissing, Root, Sink, walk};
 use crate::event::{NodeId, WatchId};
-use crate::sys;
+use crate::sys::{self, Identity};
 
 /// How often a root that is not there is looked for.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -35,8 +34,8 @@ pub(super) struct Rooted {
 /// Is a root there?
 #[derive(Debug)]
 pub(super) enum State {
-    /// Watched: its node, and which directory it was (device, inode) when its watch was added.
-    Watched(NodeId, (u64, u64)),
+    /// Watched: its node, and which directory it was when its watch was added.
+    Watched(NodeId, Identity),
     /// Polled: the rescan looks after it.
     Polled,
     /// Not there: looked for again at this time.
@@ -85,9 +84,8 @@ impl<S: Sink> Source<S> {
                 kind.name
             );
         }
-        let stat = fstat(&fd)?;
         let node = self.tree.write().add_root(watch, &name, &path);
-        self.roots[index].state = State::Watched(node, (stat.st_dev, stat.st_ino));
+        self.roots[index].state = State::Watched(node, sys::identity_of(&fd)?);
         let added = self.watch_beneath(&fd, node, &mut HashSet::new());
         if added.is_err() || self.tree.read().wd(node).is_none() {
             self.drop_subtree(node);
@@ -136,19 +134,20 @@ impl<S: Sink> Source<S> {
         }
     }
 
-    /// The directory at a root's path may be another one now, or none: an event hinted at it.
+    /// The directory at a root's path may be another one now, or none.
     pub(super) fn check_root(&mut self, node: NodeId) {
         let found = self.roots.iter().position(|r| matches!(r.state, State::Watched(n, _) if n == node));
         let Some(index) = found else { return };
         let State::Watched(_, identity) = self.roots[index].state else { return };
         let path = self.roots[index].root.path.clone();
-        let there = sys::stat_followed(&path).ok().flatten();
-        if there.is_some_and(|stat| (stat.device, stat.inode) == identity)
-            && self.tree.read().wd(node).is_some()
-        {
-            return;
+        match sys::identity(&path) {
+            Some(there) if there == identity && self.tree.read().wd(node).is_some() => return,
+            Some(_) => warn!(
+                "{path:?} is another directory than before: made anew, or something was mounted or unmounted; watching \
+                 what is there now"
+            ),
+            None => warn!("{path:?} is gone: removed, renamed or unmounted; waiting for it to come back"),
         }
-        warn!("{path:?} is gone: removed, renamed or unmounted; waiting for it to come back");
         self.drop_subtree(node);
         self.roots[index].state = State::Missing(Instant::now());
     }
@@ -176,25 +175,33 @@ impl<S: Sink> Source<S> {
         self.repair_at.get_or_insert(now + REPAIR_AFTER);
     }
 
-    /// After an overflow the tree may be wrong: walks every root again, adds what is missing, drops what is gone.
+    /// After an overflow the tree may be wrong: walks every root again.
     pub(super) fn repair(&mut self) {
         for index in 0..self.roots.len() {
-            let State::Watched(node, _) = self.roots[index].state else { continue };
-            let path = self.roots[index].root.path.clone();
-            let mut seen = HashSet::new();
-            let walked = walk::open_root(&path)
-                .map_err(anyhow::Error::from)
-                .and_then(|fd| self.watch_beneath(&fd, node, &mut seen));
-            match walked {
-                Ok(()) => {
-                    let gone = self.tree.read().below(node).filter(|n| !seen.contains(n)).collect::<Vec<_>>();
-                    for node in gone {
-                        self.drop_subtree(node);
-                    }
-                }
-                Err(error) => self.say_failed(&path, &error),
+            if let State::Watched(node, _) = self.roots[index].state {
+                self.check_root(node);
             }
-            self.check_root(node);
+            if let State::Watched(node, _) = self.roots[index].state {
+                self.repair_root(index, node);
+            }
+        }
+    }
+
+    /// Walks a root again, adds what is missing, drops what is gone.
+    pub(super) fn repair_root(&mut self, index: usize, node: NodeId) {
+        let path = self.roots[index].root.path.clone();
+        let mut seen = HashSet::new();
+        let walked = walk::open_root(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|fd| self.watch_beneath(&fd, node, &mut seen));
+        match walked {
+            Ok(()) => {
+                let gone = self.tree.read().below(node).filter(|n| !seen.contains(n)).collect::<Vec<_>>();
+                for node in gone {
+                    self.drop_subtree(node);
+                }
+            }
+            Err(error) => self.say_failed(&path, &error),
         }
     }
 }
