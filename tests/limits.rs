@@ -56,7 +56,7 @@ fn a_directory_that_got_no_watch_gets_one_when_there_is_one_left() {
     }
     let host = host.wrapped(wrapper).start();
     host.mkdir("late/deep");
-    host.logged(&["ERROR", "no inotify watches left (limit 4)"]);
+    host.logged(&["WARN", "late", "no inotify watches left (limit 4)"]);
     host.write("late/deep/x.txt", "x");
     for directory in ["a", "b"] {
         std::fs::remove_dir(host.path(directory)).expect("it is empty");
@@ -65,6 +65,45 @@ fn a_directory_that_got_no_watch_gets_one_when_there_is_one_left() {
     host.write("late/y.txt", "x");
     host.handled("recorder", "late/y.txt");
     assert_eq!(host.times_done("recorder", "late/deep/x.txt"), 1);
+    host.stop().success();
+}
+
+#[test]
+fn what_lands_where_no_watch_is_left_is_found_by_listing() {
+    let Some(wrapper) = limited("max_inotify_watches", 2) else { return };
+    let host = Host::new().plugin("recorder").arg("-r");
+    for directory in ["a", "b/deep", "c", "d"] {
+        host.mkdir(directory);
+    }
+    host.write("b/deep/old.txt", "x");
+    let host = host.wrapped(wrapper).start();
+    host.logged(&[
+        "WARN",
+        "nor are",
+        "other directories",
+        "no inotify watches left (limit 2)",
+        "listed every",
+    ]);
+    for directory in ["a", "b", "b/deep", "c", "d"] {
+        host.write(format!("{directory}/1.txt"), "x");
+    }
+    host.all_handled("recorder", ["a/1.txt", "b/1.txt", "b/deep/1.txt", "c/1.txt", "d/1.txt"]);
+    // New directories, a renamed one, another version, all unseen.
+    for directory in ["a", "b", "c", "d"] {
+        host.mkdir(format!("{directory}/new/deeper"));
+        host.write(format!("{directory}/new/deeper/2.txt"), "x");
+        host.rename(directory, format!("{directory}{directory}"));
+        host.write(format!("{directory}{directory}/1.txt"), "another");
+    }
+    let twice = |name: &str| (host.times_done("recorder", name) == 1).then_some(());
+    for directory in ["aa", "bb", "cc", "dd"] {
+        host.handled("recorder", format!("{directory}/new/deeper/2.txt"));
+        host.wait_for("the new version", |_| twice(&format!("{directory}/1.txt")));
+        assert_eq!(host.times_done("recorder", format!("{directory}/new/deeper/2.txt")), 1);
+    }
+    assert_eq!(host.times_done("recorder", "bb/deep/1.txt"), 0, "it was finished under its old name");
+    assert_eq!(host.times_done("recorder", "b/deep/old.txt"), 0);
+    assert_eq!(host.count_logged(&["WARN"]), 1);
     host.stop().success();
 }
 

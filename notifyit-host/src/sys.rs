@@ -77,13 +77,27 @@ pub struct Identity {
     pub device: u64,
     /// `st_ino`.
     pub inode: u64,
-    /// The number of its mount; 0 before Linux 5.8.
-    mount: u64,
+    /// The number of its mount; unknown before Linux 5.8.
+    pub mount: Option<u64>,
+    /// When it was made: seconds and nanoseconds, if the file system tells.
+    born: Option<(i64, u32)>,
 }
+
+impl Identity {
+    /// Names the directory for as long as it lives, on whatever mount: unlike an inode alone it never names another one
+    /// later. `None` where the file system tells no time of birth.
+    pub fn lasting(&self) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        (self.device, self.inode, self.born?).hash(&mut hasher);
+        Some(hasher.finish())
+    }
+}
+
+const NAMING: StatxFlags = WANTED.union(StatxFlags::MNT_ID).union(StatxFlags::BTIME);
 
 /// Which directory is at a path, a link followed. `None` if there is none that can be reached.
 pub fn identity(path: &Path) -> Option<Identity> {
-    let told = statx(CWD, path, AtFlags::empty(), WANTED | StatxFlags::MNT_ID).ok()?;
+    let told = statx(CWD, path, AtFlags::empty(), NAMING).ok()?;
     let is_directory = FileType::from_raw_mode(u32::from(told.stx_mode)) == FileType::Directory;
     is_directory.then(|| identified(&told))
 }
@@ -94,15 +108,16 @@ pub fn identity(path: &Path) -> Option<Identity> {
 ///
 /// An I/O error.
 pub fn identity_of(directory: &OwnedFd) -> io::Result<Identity> {
-    Ok(identified(&statx(directory, "", AtFlags::EMPTY_PATH, WANTED | StatxFlags::MNT_ID)?))
+    Ok(identified(&statx(directory, "", AtFlags::EMPTY_PATH, NAMING)?))
 }
 
 fn identified(told: &Statx) -> Identity {
-    let has_mount = told.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    let has = |what: StatxFlags| told.stx_mask & what.bits() != 0;
     Identity {
         device: rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor),
         inode: told.stx_ino,
-        mount: if has_mount { told.stx_mnt_id } else { 0 },
+        mount: has(StatxFlags::MNT_ID).then_some(told.stx_mnt_id),
+        born: has(StatxFlags::BTIME).then_some((told.stx_btime.tv_sec, told.stx_btime.tv_nsec)),
     }
 }
 
@@ -145,26 +160,6 @@ fn looked(told: Result<Statx, Errno>) -> io::Result<Option<Stat>> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Names a directory for as long as it lives, whatever it is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// Device, inode and time of birth, hashed: unlike an inode alone it never names another one later.
-    pub directory: u64,
-    /// The mount that it was opened through.
-    pub mount: u64,
-}
-
-/// Which directory it is. `None` where the file system tells no time of birth, or the kernel (before 5.8) no mount.
-pub fn identity(directory: &OwnedFd) -> Option<Identity> {
-    let wanted = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::MNT_ID;
-    let x = statx(directory, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
-    let told = StatxFlags::from_bits_retain(x.stx_mask).contains(wanted);
-    let born = (x.stx_btime.tv_sec, x.stx_btime.tv_nsec);
-    let mut hasher = DefaultHasher::new();
-    (x.stx_dev_major, x.stx_dev_minor, x.stx_ino, born).hash(&mut hasher);
-    told.then(|| Identity { directory: hasher.finish(), mount: x.stx_mnt_id })
 }
 
 /// A time as nanoseconds since 1970; what is before is 0.

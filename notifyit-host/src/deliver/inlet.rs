@@ -53,7 +53,10 @@ impl Inlet {
                 (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
                 (Existing::Skip, FirstLook::Before(_)) => Judgement::Finish,
             },
-            Order::Start { .. } | Order::Root(_) | Order::Poll { turn: Turn::Appeared, .. } => {
+            Order::Start { .. }
+            | Order::Root(_)
+            | Order::Unwatched { .. }
+            | Order::Poll { turn: Turn::Appeared, .. } => {
                 match (self.existing(found), self.look(found, lane)) {
                     (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
                     (Existing::Skip, FirstLook::Before(nanos)) => before(nanos),
@@ -127,7 +130,7 @@ impl Inlet {
             self.ledger.finish(id, &version);
             return false;
         }
-        let is_poll = matches!(found.order, Order::Poll { .. });
+        let is_poll = matches!(found.order, Order::Poll { .. } | Order::Unwatched { .. });
         if is_poll && self.offered.has(id, &version) {
             return false;
         }

@@ -7,7 +7,6 @@
 
 use super::tree::Tree;
 use crate::event::{NodeId, WatchId};
-use crate::sys::Identity;
 
 /// So many buried directories are kept while events are under way. What waits in one of the others is gone.
 pub(super) const KEPT: usize = 16_384;
@@ -30,19 +29,14 @@ impl Tree {
         dropped
     }
 
-    /// Notes which directory it is.
-    pub fn set_identity(&mut self, id: NodeId, identity: Option<Identity>) {
+    /// Notes which directory it is, by what lasts of its identity.
+    pub fn set_identity(&mut self, id: NodeId, identity: Option<u64>) {
         self.node_mut(id).identity = identity;
     }
 
-    /// Which directory it is, if that is known.
-    pub fn identity(&self, id: NodeId) -> Option<Identity> {
-        self.node(id).identity
-    }
-
-    /// The buried directory of that identity, on whatever mount it was.
-    pub fn buried_as(&self, watch: WatchId, identity: Identity) -> Option<NodeId> {
-        self.graves.get(&(watch, identity.directory)).copied()
+    /// The buried directory of that identity.
+    pub fn buried_as(&self, watch: WatchId, identity: u64) -> Option<NodeId> {
+        self.graves.get(&(watch, identity)).copied()
     }
 
     /// A buried directory is there after all: it takes the place that `stand_in`, which is no root, was given for it.
@@ -76,7 +70,7 @@ impl Tree {
 
     fn grave(&self, id: NodeId) -> Option<(WatchId, u64)> {
         let node = self.node(id);
-        node.identity.map(|identity| (node.watch, identity.directory))
+        node.identity.map(|identity| (node.watch, identity))
     }
 
     /// Frees the places of buried directories. To be called when no event names them any more.

@@ -1,35 +1,32 @@
 //! Which node a directory is, once it has its watch: the one it was looked for as, or one that it was all along.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::Sink;
 use super::follow::{Look, Refusal};
 use super::inotify::Source;
 use super::rescan::Arrival;
+use super::walk;
 use crate::event::NodeId;
-use crate::sys::Identity;
+use crate::sys::{self, Identity};
 
 impl<S: Sink> Source<S> {
     /// Gives a node the watch descriptor that its directory got. If that is the watch of a node whose own path leads
     /// elsewhere, it is the same directory, renamed, and that node takes this one's place. If that node's path leads
     /// there too, the directory has gone back in the meantime, and ours is where nothing is: but for bind mounts, none
     /// is at two places.
-    pub(super) fn claim(
-        &mut self,
-        node: NodeId,
-        wd: i32,
-        identity: Option<Identity>,
-    ) -> Result<NodeId, Refusal> {
+    pub(super) fn claim(&mut self, node: NodeId, wd: i32, identity: Identity) -> Result<NodeId, Refusal> {
         let others: Vec<NodeId> = self.tree.read().by_wd(wd).filter(|other| *other != node).collect();
         for other in others {
-            let (place, same_watch, is_root, known_as) = {
+            let (place, same_watch, is_root) = {
                 let tree = self.tree.read();
-                let same_watch = tree.watch(other) == tree.watch(node);
-                (tree.place(node), same_watch, tree.is_root(other), tree.identity(other))
+                (tree.place(node), tree.watch(other) == tree.watch(node), tree.is_root(other))
             };
             if !same_watch || is_root {
                 continue;
             }
             if self.look(other) == Look::Same {
-                if identity.is_some() && known_as == identity {
+                if identity.mount.is_some() && self.identity_at(other) == Some(identity) {
                     return Err(Refusal::Vanished);
                 }
                 continue;
@@ -58,18 +55,26 @@ impl<S: Sink> Source<S> {
                 return Err(Refusal::Vanished);
             }
         }
-        let node = self.revived(node, wd, identity);
+        let node = self.revived(node, wd, identity.lasting());
         let mut tree = self.tree.write();
-        tree.set_identity(node, identity);
+        tree.set_identity(node, identity.lasting());
         let replaced = tree.set_wd(node, wd);
         drop(tree);
         self.drop_watches(replaced.as_slice());
         Ok(node)
     }
 
+    /// Which directory lies at a node's path.
+    fn identity_at(&self, node: NodeId) -> Option<Identity> {
+        let relative = self.tree.read().relative_dir(node);
+        let root = walk::open_root(&self.root_path(node)).ok()?;
+        let directory = walk::open_beneath(&root, relative.as_os_str().as_bytes()).ok()?;
+        sys::identity_of(&directory).ok()
+    }
+
     /// Was the directory that a node was made for in the tree before, and taken out of it for another reason than its
     /// end? Then it is that node again: what is finished stays finished, and what is under way finds its files.
-    fn revived(&self, node: NodeId, wd: i32, identity: Option<Identity>) -> NodeId {
+    fn revived(&self, node: NodeId, wd: i32, identity: Option<u64>) -> NodeId {
         let mut tree = self.tree.write();
         let identity = identity.filter(|_| !tree.is_root(node));
         let before = identity.and_then(|identity| tree.buried_as(tree.watch(node), identity));

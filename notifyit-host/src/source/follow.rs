@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use inotify::WatchMask;
 use rustix::io::Errno;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Sink;
 use super::inotify::{MovedAway, Source};
@@ -203,7 +203,7 @@ impl<S: Sink> Source<S> {
     ///
     /// # Errors
     ///
-    /// No watches left, or the root itself cannot be read. What is denied further down is said and left out.
+    /// There is no watch for the root itself, or it cannot be read. What refuses its watch further down is listed.
     pub(super) fn watch_beneath(
         &mut self,
         root: &OwnedFd,
@@ -226,33 +226,29 @@ impl<S: Sink> Source<S> {
                         self.doubt(parent, &name, Arrival::Made);
                     }
                 }
-                Err(Refusal::NoWatchLeft) => {
-                    for node in todo.into_iter().chain([node]) {
-                        self.refuse(node);
-                    }
-                    bail!(no_watch_left());
-                }
+                Err(Refusal::NoWatchLeft) if self.tree.read().is_root(node) => bail!(no_watch_left()),
+                Err(Refusal::NoWatchLeft) => self.refuse(node, &no_watch_left()),
                 Err(Refusal::Denied(error) | Refusal::Failed(error)) => {
                     if self.tree.read().is_root(node) {
                         return Err(error.into());
                     }
-                    let path = self.tree.read().path(node);
-                    if self.refuse(node) {
-                        warn!(
-                            "{path:?} is not watched: {error}; what lands in it is not seen until it can be; trying again"
-                        );
-                    }
+                    self.refuse(node, &error.to_string());
                 }
             }
         }
         Ok(())
     }
 
-    /// A directory that has refused its watch is no part of the tree until it has one. Returns whether that is news.
-    fn refuse(&mut self, node: NodeId) -> bool {
-        let place = self.tree.read().place(node);
+    /// A directory that has refused its watch is listed until it has one.
+    fn refuse(&mut self, node: NodeId, why: &str) {
+        let (place, path) = {
+            let tree = self.tree.read();
+            (tree.place(node), tree.path(node))
+        };
         self.drop_subtree(node);
-        place.is_some_and(|(parent, name)| self.refused.note(parent, &name))
+        if let Some((parent, name)) = place {
+            self.refused.note(parent, &name, path, why);
+        }
     }
 
     /// Watches one directory, then lists it: what appears in between is told by an event *and* found by the listing.
@@ -264,7 +260,7 @@ impl<S: Sink> Source<S> {
         };
         let directory = walk::open_beneath(root, relative.as_os_str().as_bytes())?;
         let wd = self.add_watch(node, &directory)?;
-        let node = self.claim(node, wd, sys::identity(&directory))?;
+        let node = self.claim(node, wd, sys::identity_of(&directory)?)?;
         let root = &self.roots[usize::from(watch.0)].root;
         if !root.recursive {
             return Ok(node);
@@ -285,7 +281,7 @@ impl<S: Sink> Source<S> {
         Ok(node)
     }
 
-    fn add_watch(&mut self, node: NodeId, directory: &OwnedFd) -> io::Result<i32> {
+    pub(super) fn add_watch(&mut self, node: NodeId, directory: &OwnedFd) -> io::Result<i32> {
         let (watch, is_root) = {
             let tree = self.tree.read();
             (tree.watch(node), tree.is_root(node))
@@ -344,7 +340,7 @@ impl<S: Sink> Source<S> {
         }
     }
 
-    fn root_path(&self, node: NodeId) -> PathBuf {
+    pub(super) fn root_path(&self, node: NodeId) -> PathBuf {
         let watch = self.tree.read().watch(node);
         self.roots[usize::from(watch.0)].root.path.clone()
     }

@@ -351,6 +351,7 @@ impl<S: Sink> Source<S> {
         match (&moved, directory) {
             (Some(moved), false) => self.file_renamed(moved, node, name),
             (None, false) => {}
+            (Some(moved), true) if self.refused_renamed(moved, node, name) => {}
             (Some(moved), true) => self.directory_renamed(moved, node, name),
             (None, true) => self.adopt(node, name, Arrival::MovedIn),
         }

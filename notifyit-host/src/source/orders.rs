@@ -57,6 +57,10 @@ impl State {
         if matches!(order, Order::Behind(_)) {
             self.timers.hurry_polls(Instant::now());
         }
+        if matches!(order, Order::Unwatched { .. }) {
+            // The newer list stands for the older.
+            self.orders.retain(|order| !matches!(order, Order::Unwatched { .. }));
+        }
         if self.orders.contains(&order) {
             return;
         }

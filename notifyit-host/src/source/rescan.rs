@@ -50,6 +50,11 @@ pub enum Order {
     Behind(LaneId),
     /// A root is there, or there again.
     Root(NodeId),
+    /// Directories without a watch, each by its parent and its name there.
+    Unwatched {
+        /// The directories.
+        directories: Vec<(NodeId, Box<OsStr>)>,
+    },
     /// The ledger is to forget the files that are gone.
     Prune,
     /// A root that is polled.
@@ -115,6 +120,7 @@ impl Order {
             Order::Overflow => "overflow",
             Order::Behind(_) => "a plugin that was behind",
             Order::Root(_) => "a root that is there again",
+            Order::Unwatched { .. } => "directories without a watch",
             Order::Prune => "pruning",
             Order::Poll { .. } => "poll",
             Order::Quiet { .. } => "quiet look",
@@ -129,6 +135,7 @@ impl Order {
             Order::Overflow
             | Order::Behind(_)
             | Order::Root(_)
+            | Order::Unwatched { .. }
             | Order::Prune
             | Order::Poll { .. }
             | Order::Quiet { .. } => Origin::Rescan,
@@ -137,7 +144,9 @@ impl Order {
 
     pub(super) fn share(&self) -> Share {
         match self {
-            Order::Poll { .. } | Order::Quiet { .. } | Order::Prune => Share::Patient,
+            Order::Poll { .. } | Order::Quiet { .. } | Order::Unwatched { .. } | Order::Prune => {
+                Share::Patient
+            }
             _ => Share::Prompt,
         }
     }
@@ -217,7 +226,7 @@ impl<F: Finder> Rescan<F> {
             Order::Root(root) if self.tree.read().is_alive(*root) => {
                 std::iter::once(*root).chain(self.tree.read().below(*root)).collect()
             }
-            Order::Root(_) | Order::Poll { .. } => Vec::new(),
+            Order::Root(_) | Order::Poll { .. } | Order::Unwatched { .. } => Vec::new(),
             Order::Prune if !self.can_reach_all() => return,
             Order::Overflow | Order::Behind(_) | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
         };
@@ -235,6 +244,7 @@ impl<F: Finder> Rescan<F> {
         }
         match order {
             Order::Poll { root, turn } => self.poll(*root, *turn, &mut tally),
+            Order::Unwatched { directories } => self.go_through_unwatched(directories, order, &mut tally),
             Order::Prune => self.go_through_polled(order, &mut tally),
             _ => {}
         }
@@ -265,7 +275,7 @@ impl<F: Finder> Rescan<F> {
     }
 
     /// Looks at each file of one directory. What cannot be read is the watch's to say. Returns whether it was there.
-    fn look_into(&mut self, node: NodeId, order: &Order, tally: &mut Tally) -> bool {
+    pub(super) fn look_into(&mut self, node: NodeId, order: &Order, tally: &mut Tally) -> bool {
         let sequence = self.handle.sequence();
         let (watch, directory, relative) = {
             let tree = self.tree.read();
@@ -311,7 +321,7 @@ fn say(order: &Order, tally: &Tally, took: Duration) {
         Order::Quiet { .. } if *due > 0 => warn!(
             "{due} of {files} files had changed without an event that told of it; they are delivered now ({took:.1?})"
         ),
-        Order::Poll { turn: Turn::Usual, .. } if *due == 0 => trace!("{}", told()),
+        Order::Poll { turn: Turn::Usual, .. } | Order::Unwatched { .. } if *due == 0 => trace!("{}", told()),
         _ => debug!("{}", told()),
     }
 }

@@ -14,7 +14,6 @@ use super::filesystem::Terms;
 use super::shared::Numbering;
 
 use crate::event::{NodeId, WatchId};
-use crate::sys::Identity;
 
 /// One watched directory.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) struct Node {
     /// The ledger's number for it, unlike the node's own not used again for another directory.
     serial: u64,
     /// Names the directory itself, if the file system tells.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<u64>,
     /// The watch descriptor, once it has one.
     wd: Option<i32>,
     /// The next node with the same watch descriptor: one directory reached on two ways (overlapping roots, bind
@@ -511,7 +510,7 @@ mod tests {
                         prop_assert_eq!(model.values().any(|p| *p == path), model.contains_key(&id));
                         if model.insert(id, path).is_none() {
                             born += 1;
-                            tree.set_identity(id, Some(Identity { directory: born, mount: 1 }));
+                            tree.set_identity(id, Some(born));
                             identities.insert(id, born);
                         }
                     }
@@ -543,9 +542,9 @@ mod tests {
                         if buried.is_empty() || model.values().any(|p| *p == target) { continue; }
                         let stand_in = tree.add_child(pick(parent), OsStr::new(&format!("n{name}")));
                         let (id, identity) = buried.swap_remove(which % buried.len());
-                        prop_assert_eq!(tree.buried_as(WatchId(0), Identity { directory: identity, mount: 2 }), Some(id));
+                        prop_assert_eq!(tree.buried_as(WatchId(0), identity), Some(id));
                         tree.revive(id, stand_in);
-                        prop_assert_eq!(tree.buried_as(WatchId(0), Identity { directory: identity, mount: 2 }), None);
+                        prop_assert_eq!(tree.buried_as(WatchId(0), identity), None);
                         model.insert(id, target);
                     }
                     Step::Sweep => {
