@@ -49,17 +49,29 @@ impl Patterns {
     /// The first pattern that is wrong.
     pub fn compile<S: AsRef<str>>(include: &[S], exclude: &[S], case: Case) -> Result<Patterns, BadPattern> {
         let texts = |patterns: &[S]| patterns.iter().map(|p| p.as_ref().to_owned()).collect::<Vec<_>>();
-        let source = format!("{:?} {:?} {case:?}", texts(include), texts(exclude));
+        let (globs, source) =
+            (Globs::compile(include, case)?, (texts(include), texts(exclude), case == Case::Ignored));
         Ok(Patterns {
-            include: Globs::compile(include, case)?,
+            include: globs,
             exclude: Globs::compile(exclude, case)?,
-            source,
+            source: serde_json::to_string(&source).expect("texts have a JSON form"),
         })
     }
 
     /// The patterns as they were written: the same text, the same patterns.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Patterns from their [`Patterns::source`]; `None` if it is none.
+    pub fn from_source(source: &str) -> Option<Patterns> {
+        if source.is_empty() {
+            return Some(Patterns::default());
+        }
+        let (include, exclude, ignore_case): (Vec<String>, Vec<String>, bool) =
+            serde_json::from_str(source).ok()?;
+        let case = if ignore_case { Case::Ignored } else { Case::Sensitive };
+        Patterns::compile(&include, &exclude, case).ok()
     }
 
     /// Are there no patterns at all?

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::deliver::retry::RetryPolicy;
-use crate::deliver::{Existing, LaneSpec, Lanes, Outside, Places};
+use crate::deliver::{Existing, LaneSpec, Lanes, Outside, Places, Terms};
 use crate::event::{Happened, WatchId};
 use crate::plugin::set::{self, Member};
 use crate::plugin::{Loader, Services};
@@ -167,8 +167,7 @@ fn start_sources(
     let Places { tree, renames, .. } = outside.places.as_ref();
     let (handle, rescans) = (outside.source.clone(), outside.rescans.clone());
     let rescan = |share| -> Result<_> {
-        let existing = watches.iter().map(|watch| (watch.patterns.clone(), existing(watch))).collect();
-        let inlet = lanes.inlet(existing, at_nanos, outside)?;
+        let inlet = lanes.inlet(watches.iter().map(terms).collect(), at_nanos, outside)?;
         let (tree, roots, source) = (Arc::clone(tree), roots(settings), outside.source.clone());
         Ok(Rescan::new(share, rescans.clone(), tree, roots, source, inlet))
     };
@@ -207,11 +206,12 @@ fn start_sources(
 /// What has changed so lately is not looked for by the quiet look: its events are under way.
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
-fn existing(watch: &WatchSettings) -> Existing {
-    match watch.existing {
+fn terms(watch: &WatchSettings) -> Terms {
+    let existing = match watch.existing {
         config::Existing::Skip => Existing::Skip,
         config::Existing::Deliver => Existing::Deliver,
-    }
+    };
+    Terms { patterns: watch.patterns.clone(), recursive: watch.recursive, existing }
 }
 
 fn watching<S: Sink>(source: &Source<S>) -> String {

@@ -5,24 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashSet;
+
 use super::entrance::Gate;
+use super::existing::{Changed, Existing, Look, Terms};
 use super::offered::Offered;
-use crate::event::{Certainty, FileEvent};
-use crate::patterns::{Entry, Patterns};
-use crate::settle::ledger::{FirstLook, Ledger, Stamp, Version};
+use crate::event::{Certainty, FileEvent, WatchId};
+use crate::patterns::Entry;
+use crate::settle::ledger::{Ledger, Stamp, Version};
 use crate::settle::trouble::Trouble;
 use crate::source::rescan::{Arrival, Finder, Found, Order, Turn};
 use crate::source::shared::{Numbering, SharedTree};
 use crate::sys;
-
-/// What is done with files that were there before the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// They count as finished.
-    Skip,
-    /// They are delivered.
-    Deliver,
-}
 
 /// The rescan's end of the lanes.
 #[derive(Debug)]
@@ -30,10 +24,11 @@ pub struct Inlet {
     pub(super) gates: Vec<Gate>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) tree: Arc<SharedTree>,
-    /// For each watch: its patterns, and what is done with files that were there before.
-    pub(super) watches: Vec<(Patterns, Existing)>,
-    /// For each lane and watch: whether it has looked at it before.
-    pub(super) looks: Vec<Vec<FirstLook>>,
+    /// The watches, and their names.
+    pub(super) watches: Vec<Terms>,
+    pub(super) names: Vec<String>,
+    /// For each lane and watch: its first look.
+    pub(super) looks: Vec<Vec<Look>>,
     pub(super) offered: Offered,
 }
 
@@ -44,23 +39,18 @@ enum Judgement {
 }
 
 impl Inlet {
-    fn judge(&self, found: &Found<'_>, lane: usize) -> Judgement {
+    fn judge(&mut self, found: &Found<'_>, relative: &Path, lane: usize) -> Judgement {
         let changed = found.stat.ctime_nanos;
         let before = |nanos: u64| if changed < nanos { Judgement::Finish } else { Judgement::Deliver };
         match found.order {
-            // A file server's clock may be another than ours.
-            Order::Poll { turn: Turn::AtStart, .. } => match (self.existing(found), self.look(found, lane)) {
-                (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
-                (Existing::Skip, FirstLook::Before(_)) => Judgement::Finish,
-            },
+            Order::Poll { turn: Turn::AtStart, .. } => {
+                self.judge_existing(found, relative, lane, Changed::Before)
+            }
             Order::Start { .. }
             | Order::Root(_)
             | Order::Unwatched { .. }
             | Order::Poll { turn: Turn::Appeared, .. } => {
-                match (self.existing(found), self.look(found, lane)) {
-                    (Existing::Deliver, _) | (_, FirstLook::Taken) => Judgement::Deliver,
-                    (Existing::Skip, FirstLook::Before(nanos)) => before(nanos),
-                }
+                self.judge_existing(found, relative, lane, Changed::At(changed))
             }
             Order::NewDirectories { arrival: Arrival::Made, .. } => Judgement::Deliver,
             Order::NewDirectories { arrival: Arrival::MovedIn, since_nanos, .. } => {
@@ -94,12 +84,41 @@ impl Inlet {
         true
     }
 
-    fn existing(&self, found: &Found<'_>) -> Existing {
-        self.watches[usize::from(found.watch.0)].1
+    fn judge_existing(
+        &mut self,
+        found: &Found<'_>,
+        relative: &Path,
+        lane: usize,
+        changed: Changed,
+    ) -> Judgement {
+        let watch = usize::from(found.watch.0);
+        match self.watches[watch].existing {
+            Existing::Skip if self.looks[lane][watch].was_there(relative, changed) => Judgement::Finish,
+            Existing::Skip | Existing::Deliver => Judgement::Deliver,
+        }
     }
 
-    fn look(&self, found: &Found<'_>, lane: usize) -> FirstLook {
-        self.looks[lane][usize::from(found.watch.0)]
+    /// What was there at first has been looked at.
+    fn first_looks_taken(&mut self) {
+        let there: FxHashSet<WatchId> = {
+            let tree = self.tree.read();
+            tree.all().into_iter().map(|node| tree.watch(node)).collect()
+        };
+        let is_polled = |id| self.tree.read().terms(id).polled;
+        let ids = (0_u16..).map(WatchId).zip(&self.names);
+        let there: Vec<&str> = ids
+            .filter(|(id, _)| there.contains(id) || is_polled(*id))
+            .map(|(_, name)| name.as_str())
+            .collect();
+        self.ledger.first_looks_taken(&|watch| there.contains(&watch));
+    }
+
+    fn say_skipped(&mut self) {
+        for (gate, looks) in self.gates.iter().zip(&mut self.looks) {
+            for (look, watch) in looks.iter_mut().zip(&self.names) {
+                look.say_skipped(&gate.lane.name, watch);
+            }
+        }
     }
 
     fn found_for(&mut self, lane: usize, found: &Found<'_>, relative: &Path) -> bool {
@@ -126,7 +145,7 @@ impl Inlet {
         let name = Arc::from(found.name);
         let version = Version::new(found.directory, &name, &stamped);
         // What has been tried, or is asked for, is none of what was there before.
-        if trouble.is_none() && matches!(self.judge(found, lane), Judgement::Finish) {
+        if trouble.is_none() && matches!(self.judge(found, relative, lane), Judgement::Finish) {
             self.ledger.finish(id, &version);
             return false;
         }
@@ -181,7 +200,7 @@ impl Finder for Inlet {
             }
             tree.relative(found.node, found.name)
         };
-        if !self.watches[usize::from(found.watch.0)].0.accepts(&relative, Entry::File) {
+        if !self.watches[usize::from(found.watch.0)].patterns.accepts(&relative, Entry::File) {
             return false;
         }
         // What has changed just now is told of, or will be.
@@ -204,9 +223,10 @@ impl Finder for Inlet {
         if matches!(order, Order::Prune) {
             self.ledger.memory().inspect(|memory| memory.end_pruning());
         }
-        if matches!(order, Order::Start { .. }) {
-            self.ledger.first_looks_taken();
+        if matches!(order, Order::Start { .. } | Order::Root(_) | Order::Poll { turn: Turn::Appeared, .. }) {
+            self.first_looks_taken();
         }
+        self.say_skipped();
         self.offered.forget_older_than(Instant::now());
         for gate in &mut self.gates {
             gate.try_again();

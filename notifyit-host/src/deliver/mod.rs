@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `entrance` | where the source puts events in |
 //! | `inlet` | where the rescan puts in what it has found |
+//! | `existing` | what was there before a plugin first looked |
 //! | `offered` | what polls have put in already |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
@@ -20,6 +21,7 @@
 
 mod entrance;
 mod inlet;
+mod existing;
 mod offered;
 mod lane;
 mod worker;
@@ -46,11 +48,12 @@ use tracing::error;
 use self::lane::Lane;
 use self::retry::RetryPolicy;
 use self::worker::Worker;
-use crate::event::LaneId;
+use crate::event::{LaneId, WatchId};
 use crate::patterns::Patterns;
 use crate::plugin::set::By;
 use crate::plugin::{CreateError, Instance};
 use crate::route::Subscription;
+use crate::route::coverage::Coverage;
 use crate::settle::Settle;
 use crate::settle::ledger::Ledger;
 use crate::source::fence::SourceHandle;
@@ -58,7 +61,9 @@ use crate::source::rescan::RescanHandle;
 
 pub use attempt::Places;
 pub use entrance::Entrance;
-pub use inlet::{Existing, Inlet};
+use existing::Look;
+pub use existing::{Existing, Terms};
+pub use inlet::Inlet;
 use offered::Offered;
 
 /// What a lane is made of.
@@ -231,18 +236,20 @@ impl Lanes {
     /// # Errors
     ///
     /// The ledger cannot be written.
-    pub fn inlet(&self, watches: Vec<(Patterns, Existing)>, now: u64, outside: &Outside) -> Result<Inlet> {
+    pub fn inlet(&self, watches: Vec<Terms>, now: u64, outside: &Outside) -> Result<Inlet> {
         let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
         let names = &outside.places.watches;
-        let look = |lane: &Lane, (watch, (patterns, _)): (&String, &(Patterns, Existing))| {
-            let subscription = format!("{} {}", lane.subscription.description(), patterns.source());
-            ledger.first_look(&lane.name, watch, &subscription, now)
+        let look = |lane: &Lane, (id, (watch, terms)): (u16, (&String, &Terms))| {
+            let Terms { patterns, recursive, .. } = terms;
+            let coverage = Coverage::new(&lane.subscription, WatchId(id), patterns, *recursive);
+            ledger.first_look(&lane.name, watch, &coverage.to_text(), now).map(Look::new)
         };
-        let looks =
-            self.lanes.iter().map(|lane| names.iter().zip(&watches).map(|watch| look(lane, watch)).collect());
+        let watched = || (0_u16..).zip(names.iter().zip(&watches));
+        let looks = self.lanes.iter().map(|lane| watched().map(|watch| look(lane, watch)).collect());
         let looks = looks.collect::<Result<_>>()?;
         let offered = Offered::new(self.lanes.iter().map(|lane| lane.id.0 + 1).max().unwrap_or(0));
-        Ok(Inlet { gates: self.gates(), ledger, tree, watches, looks, offered })
+        let names = names.clone();
+        Ok(Inlet { gates: self.gates(), ledger, tree, watches, names, looks, offered })
     }
 
     fn gates(&self) -> Vec<entrance::Gate> {

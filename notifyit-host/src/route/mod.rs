@@ -1,5 +1,7 @@
 //! Which plugins want an event: kinds, watches, patterns. Pure; on the source's thread.
 
+pub mod coverage;
+
 use std::path::Path;
 
 use inotify::{EventMask, WatchMask};
@@ -74,11 +76,6 @@ impl Subscription {
         Subscription { kinds, words, watches, patterns }
     }
 
-    /// What it subscribes to, as a text: another one for other kinds or patterns.
-    pub fn description(&self) -> String {
-        format!("{:?} {}", self.kinds, self.patterns.source())
-    }
-
     /// What to ask of the kernel for a watch.
     pub fn interest(&self, watch: WatchId) -> WatchMask {
         let mut mask = WatchMask::empty();
@@ -122,9 +119,18 @@ impl Subscription {
         (self.wants_watch(happened.watch) && self.patterns.accepts(relative, entry(happened))).then_some(kind)
     }
 
+    /// Does it want complete files?
+    pub fn wants_files(&self) -> bool {
+        self.file_kind().is_some()
+    }
+
+    fn file_kind(&self) -> Option<Kind> {
+        [Kind::Landed, Kind::CloseWrite].into_iter().find(|kind| self.kinds.has(*kind))
+    }
+
     /// As which kind this plugin wants a complete file that a rescan has found, if at all.
     pub fn wants_file(&self, watch: WatchId, relative: &Path) -> Option<Kind> {
-        let kind = [Kind::Landed, Kind::CloseWrite].into_iter().find(|kind| self.kinds.has(*kind))?;
+        let kind = self.file_kind()?;
         (self.wants_watch(watch) && self.patterns.accepts(relative, Entry::File)).then_some(kind)
     }
 

@@ -94,11 +94,6 @@ pub(super) fn fact_number(database: &Database, name: &str) -> Result<Option<u64>
     Ok(fact(database, name)?.as_deref().and_then(number_of))
 }
 
-/// FNV-1a: the same in every version of the host.
-pub(super) fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
-}
-
 pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+pub use super::first::FirstLook;
 use super::memory::Memory;
 use super::store::Store;
 use super::trouble::Trouble;
@@ -119,15 +120,6 @@ pub enum Ledger {
     Memory(Memory),
     /// In a state directory.
     Store(Store),
-}
-
-/// One instance's first look at one watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstLook {
-    /// It is still to be taken: what was last changed before this time (nanoseconds since 1970) was there before.
-    Before(u64),
-    /// It has been taken: what is unfinished has landed since.
-    Taken,
 }
 
 impl Ledger {
@@ -254,7 +246,7 @@ impl Ledger {
         }
     }
 
-    /// Has this instance looked at this watch before, with the same subscription? If not, `now` is
+    /// Has this instance looked at this watch before, with the same subscription (as a text)? If not, `now` is
     /// written down before anything else happens, so that an interrupted first look is taken again with the same time.
     ///
     /// # Errors
@@ -274,10 +266,10 @@ impl Ledger {
         }
     }
 
-    /// Every first look has been taken.
-    pub fn first_looks_taken(&self) {
+    /// Every first look at the watches that are there has been taken.
+    pub fn first_looks_taken(&self, is_there: &dyn Fn(&str) -> bool) {
         if let Ledger::Store(store) = self {
-            store.first_looks_taken();
+            store.first_looks_taken(is_there);
         }
     }
 

@@ -6,6 +6,7 @@ pub mod at_rest;
 mod memory;
 mod store;
 mod cases;
+mod first;
 mod disk;
 
 use std::path::Path;

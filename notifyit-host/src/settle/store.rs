@@ -29,10 +29,10 @@ use rustc_hash::FxHashMap;
 use tracing::{error, info};
 
 use super::disk::{
-    DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, decode, directory_key, encode, fact, fact_number,
-    file_key, fnv, instances, lock, make_tables, snapshot,
+    DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, decode, directory_key, encode, fact_number, file_key,
+    instances, lock, make_tables, snapshot,
 };
-use super::ledger::{FirstLook, Place, Stamp};
+use super::ledger::{Place, Stamp};
 use super::trouble::Trouble;
 use crate::event::LaneId;
 
@@ -58,7 +58,7 @@ pub struct Store {
 }
 
 pub(super) struct Inner {
-    database: Database,
+    pub(super) database: Database,
     changes: Mutex<Changes>,
     wake: Condvar,
     pub(super) disk: RwLock<Disk>,
@@ -76,7 +76,8 @@ pub(super) struct Changes {
     pub(super) now: Batch,
     pub(super) writing: Arc<Batch>,
     next_number: u64,
-    first_looks: Vec<String>,
+    /// Watch and fact of each first look that is still to be taken.
+    pub(super) first_looks: Vec<(String, String)>,
     closing: bool,
     failing: bool,
 }
@@ -173,66 +174,6 @@ impl Store {
                 batch.directories.insert(directory_key(*place), Some(*number));
             }
         });
-    }
-
-    pub(super) fn first_look(
-        &self,
-        lane: &str,
-        watch: &str,
-        subscription: &str,
-        now: u64,
-    ) -> Result<FirstLook> {
-        let subscription = fnv(subscription);
-        let name = format!("first/{lane}/{watch}");
-        let known = fact(&self.inner.database, &name)?;
-        let known = known.as_deref().and_then(|bytes| {
-            let (times, taken) = bytes.split_at_checked(16)?;
-            let (hash, time) = times.split_at(8);
-            let hash = u64::from_be_bytes(hash.try_into().ok()?);
-            Some((hash, u64::from_be_bytes(time.try_into().ok()?), taken == [1]))
-        });
-        match known {
-            Some((_, time, false)) => {
-                self.inner.lock().first_looks.push(name);
-                Ok(FirstLook::Before(time))
-            }
-            Some((hash, _, true)) => {
-                if hash != subscription {
-                    info!(
-                        "plugin `{lane}` subscribes to other files of `{watch}` than before; those are delivered too"
-                    );
-                    self.write_first_look(&name, subscription, now, 1)?;
-                }
-                Ok(FirstLook::Taken)
-            }
-            None => {
-                self.write_first_look(&name, subscription, now, 0)?;
-                self.inner.lock().first_looks.push(name);
-                Ok(FirstLook::Before(now))
-            }
-        }
-    }
-
-    fn write_first_look(&self, name: &str, subscription: u64, time: u64, taken: u8) -> Result<()> {
-        let mut value = subscription.to_be_bytes().to_vec();
-        value.extend(time.to_be_bytes());
-        value.push(taken);
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.inner.database.begin_write()?;
-            transaction.open_table(FACTS)?.insert(name, value.as_slice())?;
-            Ok(transaction.commit()?)
-        };
-        write().context("failed to write to the ledger")
-    }
-
-    pub(super) fn first_looks_taken(&self) {
-        let names = std::mem::take(&mut self.inner.lock().first_looks);
-        for name in names {
-            let Ok(Some(mut value)) = fact(&self.inner.database, &name) else { continue };
-            value.truncate(16);
-            value.push(1);
-            self.inner.change(|batch| batch.facts.push((name, value)));
-        }
     }
 
     pub(super) fn close(&self) {
@@ -428,22 +369,6 @@ mod tests {
         let store = Store::open(dir.path(), &["one"]).unwrap();
         assert_eq!(store.number(place(2, "b")), number);
         assert_ne!(store.number(place(1, "a")), number);
-    }
-
-    #[test]
-    fn an_interrupted_first_look_is_taken_again_with_the_same_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let look = |store: &Store, now| store.first_look("one", "in", "s", now).unwrap();
-        let store = Store::open(dir.path(), &["one"]).unwrap();
-        assert_eq!(look(&store, 100), FirstLook::Before(100));
-        drop(store);
-        let store = Store::open(dir.path(), &["one"]).unwrap();
-        assert_eq!(look(&store, 200), FirstLook::Before(100));
-        store.first_looks_taken();
-        drop(store);
-        let store = Store::open(dir.path(), &["one"]).unwrap();
-        assert_eq!(look(&store, 300), FirstLook::Taken);
-        assert_eq!(store.first_look("one", "other", "s", 300).unwrap(), FirstLook::Before(300));
     }
 
     #[test]
