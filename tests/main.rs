@@ -19,6 +19,7 @@ mod tree;
 mod poll;
 mod mounts;
 mod roots;
+mod prune;
 mod quiet;
 mod renames;
 mod rewrites;

@@ -10,17 +10,17 @@ use notifyit_tests::{Host, Running, until};
 
 use crate::mounts::Mount;
 
-fn tmpfs(at: &Path) -> Option<Mount> {
+pub(crate) fn tmpfs(at: &Path) -> Option<Mount> {
     Mount::new("mount", &["-t", "tmpfs", "tmpfs"].map(OsStr::new), at)
 }
 
-fn bind(from: &Path, at: &Path) -> Option<Mount> {
+pub(crate) fn bind(from: &Path, at: &Path) -> Option<Mount> {
     fs::create_dir_all(from).expect("a directory can be made");
     Mount::new("mount", &["--bind".as_ref(), from.as_os_str()], at)
 }
 
 /// Unmounts as a user would, which an open file or directory beneath would make fail.
-fn unmount(mount: Mount) {
+pub(crate) fn unmount(mount: Mount) {
     let umount = || Command::new("umount").arg(mount.at()).output().expect("umount can be started");
     // Whoever looks at the last file may still have it open.
     let done = until(|| umount().status.success().then_some(()));

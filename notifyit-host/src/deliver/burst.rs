@@ -42,7 +42,7 @@ impl Worker {
                     // An answer that no flush has made safe would be no sign of health.
                     self.burst.clear();
                     self.worked();
-                    if self.outside.ledger.memory().is_some_and(|m| m.is_due_for_pruning(self.lane.id)) {
+                    if self.outside.ledger.is_due_for_pruning(self.lane.id) {
                         self.outside.rescans.order(Order::Prune);
                     }
                 }

@@ -10,10 +10,11 @@ use rustc_hash::FxHashSet;
 use super::entrance::Gate;
 use super::existing::{Changed, Existing, Look, Terms};
 use super::offered::Offered;
-use crate::event::{Certainty, FileEvent, WatchId};
+use crate::event::{Certainty, FileEvent, NodeId, WatchId};
 use crate::patterns::Entry;
-use crate::settle::ledger::{Ledger, Stamp, Version};
+use crate::settle::ledger::{Gone, Ledger, Stamp, Version};
 use crate::settle::trouble::Trouble;
+use crate::source::prune::{Lookup, RootSeen};
 use crate::source::rescan::{Arrival, Finder, Found, Order, Turn};
 use crate::source::shared::{Numbering, SharedTree};
 use crate::sys;
@@ -30,6 +31,8 @@ pub struct Inlet {
     /// For each lane and watch: its first look.
     pub(super) looks: Vec<Vec<Look>>,
     pub(super) offered: Offered,
+    /// What the ledger knows and is gone.
+    pub(super) gone: Vec<(NodeId, Gone)>,
 }
 
 /// What is to be done with a file for one lane.
@@ -221,7 +224,7 @@ impl Finder for Inlet {
 
     fn end(&mut self, order: &Order) {
         if matches!(order, Order::Prune) {
-            self.ledger.memory().inspect(|memory| memory.end_pruning());
+            self.ledger.memory().inspect(|memory| memory.end_pruning(&self.tree.read().serials()));
         }
         if matches!(order, Order::Start { .. } | Order::Root(_) | Order::Poll { turn: Turn::Appeared, .. }) {
             self.first_looks_taken();
@@ -231,6 +234,30 @@ impl Finder for Inlet {
         for gate in &mut self.gates {
             gate.try_again();
         }
+    }
+
+    fn knows_directories(&self) -> bool {
+        self.ledger.has_directories()
+    }
+
+    fn may_forget(&mut self, root: &RootSeen) -> bool {
+        self.may_forget_beneath(root)
+    }
+
+    fn look_for_gone(&mut self, node: NodeId, directory: u64, lookup: &Lookup<'_>) -> usize {
+        self.find_gone(node, directory, lookup)
+    }
+
+    fn has_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    fn forget_gone(&mut self, in_place: &FxHashSet<NodeId>, known: &FxHashSet<u64>) {
+        self.forget_found(in_place, known);
+    }
+
+    fn end_pruning(&mut self) {
+        self.ledger.pruned();
     }
 }
 

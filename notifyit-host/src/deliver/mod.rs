@@ -5,6 +5,7 @@
 //! | `entrance` | where the source puts events in |
 //! | `inlet` | where the rescan puts in what it has found |
 //! | `existing` | what was there before a plugin first looked |
+//! | `prune` | what the ledger knows and is gone |
 //! | `offered` | what polls have put in already |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
@@ -22,6 +23,7 @@
 mod entrance;
 mod inlet;
 mod existing;
+mod prune;
 mod offered;
 mod lane;
 mod worker;
@@ -249,7 +251,7 @@ impl Lanes {
         let looks = looks.collect::<Result<_>>()?;
         let offered = Offered::new(self.lanes.iter().map(|lane| lane.id.0 + 1).max().unwrap_or(0));
         let names = names.clone();
-        Ok(Inlet { gates: self.gates(), ledger, tree, watches, names, looks, offered })
+        Ok(Inlet { gates: self.gates(), ledger, tree, watches, names, looks, offered, gone: Vec::new() })
     }
 
     fn gates(&self) -> Vec<entrance::Gate> {

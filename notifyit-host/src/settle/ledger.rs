@@ -10,9 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use rustc_hash::FxHashSet;
 
 pub use super::first::FirstLook;
 use super::memory::Memory;
+pub use super::prune::{Gone, There};
 use super::store::Store;
 use super::trouble::Trouble;
 use crate::event::LaneId;
@@ -270,6 +272,59 @@ impl Ledger {
     pub fn first_looks_taken(&self, is_there: &dyn Fn(&str) -> bool) {
         if let Ledger::Store(store) = self {
             store.first_looks_taken(is_there);
+        }
+    }
+
+    /// Has it doubled since it was last pruned? Once it has said so, it is to be pruned.
+    pub fn is_due_for_pruning(&self, lane: LaneId) -> bool {
+        match self {
+            Ledger::Memory(memory) => memory.is_due_for_pruning(lane),
+            Ledger::Store(store) => store.is_due_for_pruning(),
+        }
+    }
+
+    /// Does it know which entries belong to a directory?
+    pub fn has_directories(&self) -> bool {
+        matches!(self, Ledger::Store(_))
+    }
+
+    /// May what is gone beneath a watch's root (its file system and inode) be forgotten?
+    pub fn may_forget(&self, watch: &str, root: (u64, u64), is_empty: bool) -> bool {
+        match self {
+            Ledger::Memory(_) => false,
+            Ledger::Store(store) => store.may_forget(watch, root, is_empty),
+        }
+    }
+
+    /// What is known of a directory, and gone.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn gone_in(&self, directory: u64, look: &dyn Fn(&OsStr) -> There) -> Result<Vec<Gone>> {
+        match self {
+            Ledger::Memory(_) => Ok(Vec::new()),
+            Ledger::Store(store) => store.gone_in(directory, look),
+        }
+    }
+
+    /// Forgets what is gone, but for directories whose number is `known` to be in use. Returns how many entries that
+    /// were, and how many directories.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub fn forget_gone(&self, gone: &[Gone], known: &FxHashSet<u64>) -> Result<(u64, u64)> {
+        match self {
+            Ledger::Memory(_) => Ok((0, 0)),
+            Ledger::Store(store) => store.forget_gone(gone, known),
+        }
+    }
+
+    /// It has been pruned.
+    pub fn pruned(&self) {
+        if let Ledger::Store(store) = self {
+            store.pruned();
         }
     }
 

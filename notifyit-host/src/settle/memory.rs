@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::ledger::{Place, Stamp};
 use super::trouble::Trouble;
@@ -28,6 +28,7 @@ pub struct Memory {
 struct Directories {
     numbers: FxHashMap<u64, u64>,
     last: u64,
+    pruned_to: usize,
 }
 
 /// A lane's entries, place to stamp. While it is pruned, what is still to be seen again is `old`.
@@ -111,10 +112,15 @@ impl Memory {
         entries.troubles.remove(&place);
     }
 
-    /// Has this lane twice as many entries as there were files when it was last pruned?
+    /// Has this lane twice as many entries as there were files when it was last pruned, or are there twice as many
+    /// directories?
     pub fn is_due_for_pruning(&self, lane: LaneId) -> bool {
+        let doubled = |now: usize, before: usize| now > (2 * before).max(WORTH_PRUNING);
         let entries = self.lane(lane);
-        entries.old.is_empty() && entries.now.len() > (2 * entries.pruned_to).max(WORTH_PRUNING)
+        let directories = self.directories();
+        entries.old.is_empty()
+            && (doubled(entries.now.len(), entries.pruned_to)
+                || doubled(directories.numbers.len(), directories.pruned_to))
     }
 
     /// From now until [`Memory::end_pruning`] every file that is there is to be [`Memory::keep`]t.
@@ -134,8 +140,12 @@ impl Memory {
         }
     }
 
-    /// What was not kept is forgotten.
-    pub fn end_pruning(&self) {
+    /// What was not kept is forgotten, and every directory whose number is not `known` to the tree.
+    pub fn end_pruning(&self, known: &FxHashSet<u64>) {
+        let mut directories = self.directories();
+        directories.numbers.retain(|_, number| known.contains(number));
+        directories.pruned_to = directories.numbers.len();
+        drop(directories);
         for lane in 0..self.lanes.len() {
             let mut entries = self.lane(LaneId(lane));
             entries.old = FxHashMap::default();
@@ -175,7 +185,10 @@ mod tests {
         assert!(has(kept) && has(gone), "not yet");
         memory.keep(lane, (7, kept));
         finish(new);
-        memory.end_pruning();
+        let numbers = [1, 2].map(|parent| memory.number((parent, new)));
+        memory.end_pruning(&[numbers[0]].into_iter().collect());
+        assert_eq!(memory.number((1, new)), numbers[0]);
+        assert!(memory.number((2, new)) > numbers[1]);
         assert!(has(kept) && has(new) && !has(gone));
         assert!(!memory.is_due_for_pruning(lane));
     }

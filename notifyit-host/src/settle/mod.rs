@@ -7,6 +7,7 @@ mod memory;
 mod store;
 mod cases;
 mod first;
+mod prune;
 mod disk;
 
 use std::path::Path;

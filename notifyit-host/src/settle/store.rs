@@ -24,7 +24,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use redb::Database;
+use redb::{Database, ReadableTableMetadata};
 use rustc_hash::FxHashMap;
 use tracing::{error, info};
 
@@ -33,6 +33,7 @@ use super::disk::{
     instances, lock, make_tables, snapshot,
 };
 use super::ledger::{Place, Stamp};
+use super::prune::Size;
 use super::trouble::Trouble;
 use crate::event::LaneId;
 
@@ -61,6 +62,8 @@ pub(super) struct Inner {
     pub(super) database: Database,
     changes: Mutex<Changes>,
     wake: Condvar,
+    pub(super) size: Size,
+    /// What is on disk, as of the last commit.
     pub(super) disk: RwLock<Disk>,
 }
 
@@ -115,8 +118,15 @@ impl Store {
         let disk = snapshot(&database).with_context(opening)?;
         let next_number = fact_number(&database, "next")?.unwrap_or(1);
         let changes = Changes { next_number, ..Changes::default() };
-        let inner =
-            Inner { database, changes: Mutex::new(changes), wake: Condvar::new(), disk: RwLock::new(disk) };
+        let size = Size::default();
+        size.is(disk.files.len()?);
+        let inner = Inner {
+            database,
+            changes: Mutex::new(changes),
+            wake: Condvar::new(),
+            size,
+            disk: RwLock::new(disk),
+        };
         let inner = Arc::new(inner);
         let numbers = instances(&inner.database, lanes).with_context(opening)?;
         let troubled = inner.count_troubles(&numbers).with_context(opening)?;
@@ -300,10 +310,17 @@ impl Inner {
             for (name, value) in &batch.facts {
                 facts.insert(name.as_str(), value.as_slice())?;
             }
+            self.size.is(files.len()?);
         }
         transaction.commit()?;
-        let disk = snapshot(&self.database)?;
-        *self.disk.write().unwrap_or_else(PoisonError::into_inner) = disk;
+        self.refresh()
+    }
+
+    /// From now on what is on disk is looked up as of the last commit.
+    pub(super) fn refresh(&self) -> Result<(), redb::Error> {
+        // Within the lock: of two commits the later one's is not to be replaced by the earlier one's.
+        let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
+        *disk = snapshot(&self.database)?;
         Ok(())
     }
 

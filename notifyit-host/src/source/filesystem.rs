@@ -93,6 +93,11 @@ impl Kind {
         known.unwrap_or(Kind { magic, ..LOCAL })
     }
 
+    /// What the kernel calls it.
+    pub(super) fn magic(self) -> u32 {
+        self.magic
+    }
+
     /// Does inotify see all that is written there?
     pub(super) fn is_seen(self) -> bool {
         self.sees == Sees::All

@@ -15,6 +15,7 @@
 //! | `refused` | directories that refused their watch |
 //! | `filesystem` | what a root is on, and so on which terms its files are judged |
 //! | `rescan` | looks at what is there, whatever the kernel told |
+//! | `prune` | what the ledger knows and is gone |
 //! | `orders` | the rescan's orders, from any thread to its own |
 //! | `timers` | what is looked at again and again |
 //! | `poll` | a rescan that keeps the tree true by itself, where inotify sees nothing |
@@ -34,6 +35,7 @@ mod refused;
 pub mod filesystem;
 mod gather;
 pub mod rescan;
+pub mod prune;
 mod orders;
 mod timers;
 mod poll;

@@ -268,17 +268,10 @@ fn reach(path: &Path, (kind, device): (Kind, u64)) -> io::Result<(OwnedFd, Kind,
     if opened.1 != kind {
         return Err(io::Error::other("another file system is there"));
     }
-    if opened.2 != device && is_empty(&opened.0)? {
+    if opened.2 != device && walk::is_empty(&opened.0)? {
         return Err(io::Error::other("an empty directory of another file system is there"));
     }
     Ok(opened)
-}
-
-fn is_empty(directory: &OwnedFd) -> io::Result<bool> {
-    let mut listing = Dir::new(walk::open_beneath(directory, b"")?)?;
-    let is_own = |name: &[u8]| name == b"." || name == b"..";
-    let other = listing.find(|entry| entry.as_ref().is_ok_and(|e| !is_own(e.file_name().to_bytes())));
-    Ok(other.is_none())
 }
 
 /// Can it be listed?

@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use notifyit_plugin_api::Origin;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tracing::{debug, info, trace, warn};
 
 use super::fence::SourceHandle;
 pub use super::orders::{RescanHandle, Share};
 use super::poll::Memory;
+use super::prune::{Lookup, RootSeen};
 use super::shared::SharedTree;
 use super::{Root, walk};
 use crate::event::{LaneId, NodeId, Sequence, WatchId};
@@ -165,6 +166,24 @@ pub trait Finder: Send {
 
     /// An order is done.
     fn end(&mut self, order: &Order);
+
+    /// Can it be asked what it knows of a directory?
+    fn knows_directories(&self) -> bool;
+
+    /// May what is gone beneath this root be forgotten?
+    fn may_forget(&mut self, root: &RootSeen) -> bool;
+
+    /// Finds what is known of a directory (by node and number), and gone. Returns how much has been found in all.
+    fn look_for_gone(&mut self, node: NodeId, directory: u64, lookup: &Lookup<'_>) -> usize;
+
+    /// Has anything been found?
+    fn has_gone(&self) -> bool;
+
+    /// Forgets what has been found in directories that are `in_place`; numbers that are `known` are in use elsewhere.
+    fn forget_gone(&mut self, in_place: &FxHashSet<NodeId>, known: &FxHashSet<u64>);
+
+    /// All roots have been gone through.
+    fn end_pruning(&mut self);
 }
 
 /// A thread of the rescan.
@@ -174,7 +193,7 @@ pub struct Rescan<F> {
     pub(super) tree: Arc<SharedTree>,
     pub(super) roots: Vec<Root>,
     pub(super) finder: F,
-    source: SourceHandle,
+    pub(super) source: SourceHandle,
     /// Of each root that is polled, what polls remember.
     pub(super) polled: FxHashMap<NodeId, Memory>,
     share: Share,
@@ -220,6 +239,9 @@ impl<F: Finder> Rescan<F> {
     }
 
     fn carry_out(&mut self, order: &Order) {
+        if matches!(order, Order::Prune) && self.finder.knows_directories() {
+            return self.prune();
+        }
         let begin = Instant::now();
         let nodes = match order {
             Order::Start { nodes } | Order::NewDirectories { nodes, .. } => nodes.clone(),
@@ -227,7 +249,7 @@ impl<F: Finder> Rescan<F> {
                 std::iter::once(*root).chain(self.tree.read().below(*root)).collect()
             }
             Order::Root(_) | Order::Poll { .. } | Order::Unwatched { .. } => Vec::new(),
-            Order::Prune if !self.can_reach_all() => return,
+            Order::Prune if !self.can_reach_all() || !self.are_all_there() => return,
             Order::Overflow | Order::Behind(_) | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
         };
         let mut tally = Tally::default();
@@ -251,6 +273,9 @@ impl<F: Finder> Rescan<F> {
         self.finder.end(order);
         if matches!(order, Order::Behind(_)) {
             self.handle.looked(begin.elapsed());
+        }
+        if matches!(order, Order::Start { .. } | Order::Root(_)) && self.finder.knows_directories() {
+            self.handle.order(Order::Prune);
         }
         say(order, &tally, begin.elapsed());
     }

@@ -26,7 +26,7 @@ pub(super) struct Node {
     pub(super) name: Box<OsStr>,
     pub(super) watch: WatchId,
     /// The ledger's number for it, unlike the node's own not used again for another directory.
-    serial: u64,
+    pub(super) serial: u64,
     /// Names the directory itself, if the file system tells.
     pub(super) identity: Option<u64>,
     /// The watch descriptor, once it has one.

@@ -97,6 +97,14 @@ pub(super) fn for_each_file(
     Ok(())
 }
 
+/// Is nothing in it?
+pub(super) fn is_empty(directory: &OwnedFd) -> io::Result<bool> {
+    let mut listing = Dir::new(open_beneath(directory, b"")?)?;
+    let is_own = |name: &[u8]| name == b"." || name == b"..";
+    let other = listing.find(|entry| entry.as_ref().is_ok_and(|e| !is_own(e.file_name().to_bytes())));
+    Ok(other.is_none())
+}
+
 /// For file systems that do not tell types in a listing.
 fn is_directory(listing: &Dir, name: &[u8]) -> bool {
     let Ok(fd) = listing.fd() else { return false };

@@ -1,0 +1,49 @@
+//! What the ledger knows and is gone: found by the rescan, forgotten here.
+
+use rustc_hash::FxHashSet;
+use tracing::debug;
+
+use super::inlet::Inlet;
+use crate::event::NodeId;
+use crate::settle::ledger::{Gone, There};
+use crate::source::prune::{Lookup, RootSeen};
+
+impl Inlet {
+    pub(super) fn may_forget_beneath(&self, root: &RootSeen) -> bool {
+        let watch = &self.names[usize::from(root.watch.0)];
+        self.ledger.may_forget(watch, (root.filesystem, root.inode), root.is_empty)
+    }
+
+    pub(super) fn find_gone(&mut self, node: NodeId, directory: u64, lookup: &Lookup<'_>) -> usize {
+        let gone = self.ledger.gone_in(directory, &|name| match lookup(name) {
+            Ok(Some(stat)) if stat.is_file() => There::File,
+            Ok(Some(stat)) if stat.is_directory() => There::Directory,
+            Ok(_) => There::Nothing,
+            Err(_) => There::Unknown,
+        });
+        match gone {
+            Ok(gone) => self.gone.extend(gone.into_iter().map(|gone| (node, gone))),
+            Err(error) => debug!("failed to read the ledger: {error:#}"),
+        }
+        self.gone.len()
+    }
+
+    /// Of what was found in directories that are `in_place`. Numbers that are `known` belong to directories that were
+    /// renamed.
+    pub(super) fn forget_found(&mut self, in_place: &FxHashSet<NodeId>, known: &FxHashSet<u64>) {
+        let found = std::mem::take(&mut self.gone);
+        let gone: Vec<Gone> =
+            found.into_iter().filter(|(node, _)| in_place.contains(node)).map(|(_, gone)| gone).collect();
+        if gone.is_empty() {
+            return;
+        }
+        match self.ledger.forget_gone(&gone, known) {
+            Ok((entries, directories)) => {
+                debug!(
+                    "the ledger has forgotten {entries} entries and {directories} directories that are gone"
+                );
+            }
+            Err(error) => debug!("failed to forget what is gone: {error:#}"),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Pruning the ledger on disk: entries of files that are gone, troubles and dead letters with them, and directories
+//! that are gone with all that is in them.
+//!
+//! | fact | is |
+//! |---|---|
+//! | `root/WATCH` | the file system and the inode of the root that the ledger was filled from |
+//!
+//! What a commit of the writer has changed since it was looked at stays.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::Result;
+use redb::{ReadableTable, ReadableTableMetadata};
+use rustc_hash::FxHashSet;
+use tracing::info;
+
+use super::disk::{DIRECTORIES, FILES, Key, TROUBLES, fact, fact_number, number_of, snapshot};
+use super::store::Store;
+
+/// Below this many entries the ledger does not count as doubled.
+const WORTH_PRUNING: u64 = 100_000;
+
+/// What is gone.
+#[derive(Debug)]
+pub enum Gone {
+    /// A file: its entry's key and value.
+    File(Key, Box<[u8]>),
+    /// A file with a trouble or a dead letter: its key and value.
+    Trouble(Key, Box<[u8]>),
+    /// A directory: its key and number.
+    Directory(Key, u64),
+}
+
+/// What a name in a directory stands for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum There {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// Neither.
+    Nothing,
+    /// That could not be found out.
+    Unknown,
+}
+
+/// When it was last pruned, and how large it is.
+#[derive(Debug, Default)]
+pub(super) struct Size {
+    entries: AtomicU64,
+    pruned_to: AtomicU64,
+    /// Has it doubled, and is to be pruned?
+    doubled: AtomicBool,
+}
+
+impl Size {
+    /// So many entries are on disk now.
+    pub(super) fn is(&self, entries: u64) {
+        self.entries.store(entries, Ordering::Relaxed);
+    }
+
+    /// Has it doubled since it was last pruned? Says so once.
+    fn has_doubled(&self) -> bool {
+        let limit = (2 * self.pruned_to.load(Ordering::Relaxed)).max(WORTH_PRUNING);
+        self.entries.load(Ordering::Relaxed) > limit && !self.doubled.swap(true, Ordering::Relaxed)
+    }
+
+    fn pruned(&self) {
+        self.pruned_to.store(self.entries.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.doubled.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    pub(super) fn is_due_for_pruning(&self) -> bool {
+        self.inner.size.has_doubled()
+    }
+
+    pub(super) fn pruned(&self) {
+        self.inner.size.pruned();
+    }
+
+    /// May what is gone beneath a watch's root be forgotten? Not if another file system is there than the ledger was
+    /// filled from. Another directory of the same one, or one that is empty, may be there for a while only: not before
+    /// the ledger has doubled.
+    pub(super) fn may_forget(&self, watch: &str, (filesystem, inode): (u64, u64), is_empty: bool) -> bool {
+        let name = format!("root/{watch}");
+        let known = fact(&self.inner.database, &name).ok().flatten();
+        let known = known.as_deref().and_then(|bytes| {
+            let (filesystem, inode) = bytes.split_at_checked(8)?;
+            Some((number_of(filesystem)?, number_of(inode)?))
+        });
+        let has_doubled = self.inner.size.doubled.load(Ordering::Relaxed);
+        let may = match known {
+            Some(known) if known.0 != filesystem => {
+                info!(
+                    "the ledger keeps what it knows of watch `{watch}`: another file system is there than before"
+                );
+                return false;
+            }
+            Some(known) if known.1 != inode => has_doubled,
+            Some(_) | None => !is_empty || has_doubled,
+        };
+        if may && known != Some((filesystem, inode)) {
+            let value = [filesystem.to_be_bytes(), inode.to_be_bytes()].concat();
+            self.inner.change(|batch| batch.facts.push((name, value)));
+        }
+        may
+    }
+
+    /// What is known of a directory, and gone.
+    pub(super) fn gone_in(&self, directory: u64, look: &dyn Fn(&OsStr) -> There) -> Result<Vec<Gone>> {
+        let disk = snapshot(&self.inner.database)?;
+        let mut gone = Vec::new();
+        let is_gone =
+            |key: &[u8]| matches!(look(OsStr::from_bytes(&key[12..])), There::Nothing | There::Directory);
+        for (from, to) in self.files_in(directory)? {
+            for entry in disk.files.range::<&[u8]>(&*from..&*to)? {
+                let (key, value) = entry?;
+                if is_gone(key.value()) {
+                    gone.push(Gone::File(key.value().into(), value.value().into()));
+                }
+            }
+            for entry in disk.troubles.range::<&[u8]>(&*from..&*to)? {
+                let (key, value) = entry?;
+                if is_gone(key.value()) {
+                    gone.push(Gone::Trouble(key.value().into(), value.value().into()));
+                }
+            }
+        }
+        let (from, to) = children(directory);
+        for entry in disk.directories.range::<&[u8]>(&*from..&*to)? {
+            let (key, number) = entry?;
+            if matches!(look(OsStr::from_bytes(&key.value()[8..])), There::Nothing | There::File) {
+                gone.push(Gone::Directory(key.value().into(), number.value()));
+            }
+        }
+        Ok(gone)
+    }
+
+    /// The keys of a directory's files: a range for each instance that there ever was.
+    fn files_in(&self, directory: u64) -> Result<Vec<(Key, Key)>> {
+        let instances = u32::try_from(fact_number(&self.inner.database, "instances")?.unwrap_or(0))?;
+        let key = |instance: u32, directory: u64| -> Key {
+            [&instance.to_be_bytes()[..], &directory.to_be_bytes()[..]].concat().into()
+        };
+        Ok((0..instances).map(|instance| (key(instance, directory), key(instance, directory + 1))).collect())
+    }
+
+    /// Forgets what is gone, but for directories whose number is `known` to the tree: they were renamed. Returns how
+    /// many entries that were, and how many directories.
+    pub(super) fn forget_gone(&self, gone: &[Gone], known: &FxHashSet<u64>) -> Result<(u64, u64)> {
+        let (mut entries, mut directories) = (0, 0);
+        let transaction = self.inner.database.begin_write()?;
+        {
+            let mut files = transaction.open_table(FILES)?;
+            let mut troubles = transaction.open_table(TROUBLES)?;
+            let mut places = transaction.open_table(DIRECTORIES)?;
+            let mut todo = Vec::new();
+            for one in gone {
+                match one {
+                    Gone::File(key, value) => {
+                        let is_same = files.get(&**key)?.is_some_and(|now| now.value() == &**value);
+                        if is_same {
+                            files.remove(&**key)?;
+                            entries += 1;
+                        }
+                    }
+                    Gone::Trouble(key, value) => {
+                        let is_same = troubles.get(&**key)?.is_some_and(|now| now.value() == &**value);
+                        if is_same {
+                            troubles.remove(&**key)?;
+                        }
+                    }
+                    Gone::Directory(key, number) => todo.push((key.clone(), *number)),
+                }
+            }
+            while let Some((place, number)) = todo.pop() {
+                let is_same = places.get(&*place)?.is_some_and(|now| now.value() == number);
+                if !is_same || known.contains(&number) {
+                    continue;
+                }
+                for (from, to) in self.files_in(number)? {
+                    files.retain_in::<&[u8], _>(&*from..&*to, |_, _| {
+                        entries += 1;
+                        false
+                    })?;
+                    troubles.retain_in::<&[u8], _>(&*from..&*to, |_, _| false)?;
+                }
+                let (from, to) = children(number);
+                for child in places.range::<&[u8]>(&*from..&*to)? {
+                    let (key, number) = child?;
+                    todo.push((key.value().into(), number.value()));
+                }
+                places.remove(&*place)?;
+                directories += 1;
+            }
+            self.inner.size.is(files.len()?);
+        }
+        transaction.commit()?;
+        self.inner.refresh()?;
+        Ok((entries, directories))
+    }
+}
+
+fn children(directory: u64) -> (Key, Key) {
+    (directory.to_be_bytes().into(), (directory + 1).to_be_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::LaneId;
+    use crate::settle::ledger::Stamp;
+
+    fn stamp(size: u64) -> Stamp {
+        Stamp { inode: 1, size, mtime_seconds: 3, mtime_nanos: 4 }
+    }
+
+    /// A ledger of two instances, whose directory 1 has the directories 2 and 3, and 3 has 4. Each has the files `a`
+    /// and `b`.
+    fn filled(dir: &tempfile::TempDir) -> Store {
+        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let places = [(0, "in"), (1, "x"), (1, "y"), (3, "z")];
+        let numbers = places.map(|(parent, name)| store.number((parent, OsStr::new(name))));
+        assert_eq!(numbers, [1, 2, 3, 4]);
+        for (directory, name) in numbers.iter().flat_map(|number| [(*number, "a"), (*number, "b")]) {
+            store.settle(LaneId(0), (directory, OsStr::new(name)), Some(stamp(1)), None);
+            store.settle(LaneId(1), (directory, OsStr::new(name)), Some(stamp(1)), None);
+        }
+        drop(store);
+        Store::open(dir.path(), &["one", "two"]).unwrap()
+    }
+
+    fn has(store: &Store, lane: usize, directory: u64, name: &str) -> bool {
+        store.get(LaneId(lane), (directory, OsStr::new(name))).is_some()
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_for_every_instance_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = filled(&dir);
+        let look = |name: &OsStr| match name.as_bytes() {
+            b"a" => There::File,
+            b"b" | b"y" => There::Nothing,
+            _ => There::Unknown,
+        };
+        let gone = store.gone_in(1, &look).unwrap();
+        assert_eq!(store.forget_gone(&gone, &FxHashSet::default()).unwrap(), (2 + 8, 2));
+        for lane in [0, 1] {
+            assert!(has(&store, lane, 1, "a") && has(&store, lane, 2, "b"));
+            assert!(!has(&store, lane, 1, "b") && !has(&store, lane, 3, "a") && !has(&store, lane, 4, "b"));
+        }
+        assert_eq!(store.number((1, OsStr::new("x"))), 2);
+        assert!(store.number((1, OsStr::new("y"))) > 4, "a new directory");
+    }
+
+    #[test]
+    fn what_has_come_in_the_meantime_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = filled(&dir);
+        let gone = store.gone_in(1, &|_| There::Nothing).unwrap();
+        store.settle(LaneId(0), (1, OsStr::new("a")), Some(stamp(2)), None);
+        store.close();
+        let known = [2, 3].into_iter().collect();
+        assert_eq!(store.forget_gone(&gone, &known).unwrap(), (3, 0), "both directories were renamed");
+        assert_eq!(store.get(LaneId(0), (1, OsStr::new("a"))), Some(stamp(2)));
+        assert!(has(&store, 0, 2, "a") && has(&store, 0, 4, "a"));
+    }
+
+    #[test]
+    fn nothing_is_forgotten_beneath_a_root_that_may_be_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let again = |root, is_empty| {
+            let store = Store::open(dir.path(), &["one"]).unwrap();
+            store.may_forget("in", root, is_empty)
+        };
+        assert!(!again((7, 1), true), "nothing was ever there");
+        assert!(again((1, 1), false) && again((1, 1), false));
+        assert!(!again((1, 1), true) && !again((1, 2), false) && !again((2, 1), false));
+        let store = Store::open(dir.path(), &["one"]).unwrap();
+        store.inner.size.is(WORTH_PRUNING + 1);
+        assert!(store.is_due_for_pruning() && !store.is_due_for_pruning(), "said once");
+        assert!(store.may_forget("in", (1, 1), true) && !store.may_forget("in", (2, 1), false));
+        assert!(store.may_forget("in", (1, 2), false), "it has been there for long");
+        store.pruned();
+        drop(store);
+        assert!(again((1, 2), false) && !again((1, 1), false));
+    }
+
+    #[test]
+    fn a_ledger_is_pruned_when_it_has_doubled() {
+        let size = Size::default();
+        size.is(WORTH_PRUNING);
+        assert!(!size.has_doubled());
+        size.is(WORTH_PRUNING + 1);
+        assert!(size.has_doubled());
+        size.pruned();
+        size.is(2 * WORTH_PRUNING + 2);
+        assert!(!size.has_doubled());
+        size.is(2 * WORTH_PRUNING + 3);
+        assert!(size.has_doubled());
+    }
+}

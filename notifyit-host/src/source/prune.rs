@@ -1,0 +1,159 @@
+//! Pruning: what the ledger knows of files and directories that are gone is forgotten, directory by directory.
+//!
+//! Nothing is forgotten beneath a root that is away: each directory is reached from the root anew, and only while that
+//! is the directory it was at the beginning. What was renamed while it was looked for is left for the next time.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashSet;
+use rustix::fs::fstatvfs;
+use tracing::debug;
+
+use super::filesystem::Kind;
+use super::rescan::{Finder, Rescan};
+use super::tree::Tree;
+use super::walk;
+use crate::event::{NodeId, WatchId};
+use crate::sys::{self, Identity, Stat};
+
+/// After so many findings they are forgotten.
+const MANY: usize = 10_000;
+/// How long the source may take to say that it has read what was queued. A stop does not wait longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A root, as far as it tells whether it is the one that the ledger was filled from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootSeen {
+    /// Its watch.
+    pub watch: WatchId,
+    /// The file system's own number, which lasts; where there is none, that of its kind.
+    pub filesystem: u64,
+    /// The directory's inode; 0 where inodes do not last.
+    pub inode: u64,
+    /// Is nothing in it?
+    pub is_empty: bool,
+}
+
+/// What has a name in a directory.
+pub type Lookup<'a> = dyn Fn(&OsStr) -> io::Result<Option<Stat>> + 'a;
+
+impl<F: Finder> Rescan<F> {
+    /// Looks for what the ledger knows and is gone, beneath each root that is there.
+    pub(super) fn prune(&mut self) {
+        let watched = self.tree.read().all();
+        let is_root = |node: &NodeId| {
+            let tree = self.tree.read();
+            tree.is_alive(*node) && tree.is_root(*node)
+        };
+        let roots: Vec<NodeId> =
+            watched.into_iter().chain(self.polled.keys().copied()).filter(is_root).collect();
+        for root in roots {
+            let Ok((seen, identity)) = self.see(root) else { continue };
+            if self.finder.may_forget(&seen) {
+                self.prune_beneath(root, identity);
+            }
+        }
+        self.finder.end_pruning();
+    }
+
+    /// Is there a directory for each root?
+    pub(super) fn are_all_there(&self) -> bool {
+        let tree = self.tree.read();
+        let watched: FxHashSet<WatchId> = tree.all().into_iter().map(|node| tree.watch(node)).collect();
+        (0_u16..)
+            .zip(&self.roots)
+            .all(|(id, _)| watched.contains(&WatchId(id)) || tree.terms(WatchId(id)).polled)
+    }
+
+    fn see(&self, root: NodeId) -> io::Result<(RootSeen, Identity)> {
+        let (watch, terms) = {
+            let tree = self.tree.read();
+            (tree.watch(root), tree.terms(tree.watch(root)))
+        };
+        let top = walk::open_root(&self.roots[usize::from(watch.0)].path)?;
+        let identity = sys::identity_of(&top)?;
+        let number = fstatvfs(&top)?.f_fsid;
+        // Device numbers are given anew at each boot.
+        let filesystem = if number == 0 { u64::from(Kind::of(&top)?.magic()) } else { number };
+        let inode = if terms.inodes_last { identity.inode } else { 0 };
+        Ok((RootSeen { watch, filesystem, inode, is_empty: walk::is_empty(&top)? }, identity))
+    }
+
+    fn prune_beneath(&mut self, root: NodeId, identity: Identity) {
+        let nodes: Vec<NodeId> = std::iter::once(root).chain(self.tree.read().below(root)).collect();
+        let mut looked = Vec::new();
+        for node in nodes {
+            if self.handle.is_stopped() {
+                return;
+            }
+            let begin = Instant::now();
+            match self.look_for_gone(node, identity, &mut looked) {
+                Ok(count) if count >= MANY => self.forget_gone(&mut looked),
+                Ok(_) => {}
+                Err(error) => debug!("failed to look for what is gone: {error}"),
+            }
+            self.handle.rest(begin.elapsed());
+        }
+        self.forget_gone(&mut looked);
+    }
+
+    /// Returns how much there is to be forgotten.
+    fn look_for_gone(
+        &mut self,
+        node: NodeId,
+        identity: Identity,
+        looked: &mut Vec<(NodeId, PathBuf)>,
+    ) -> io::Result<usize> {
+        let (watch, number, relative) = {
+            let tree = self.tree.read();
+            if !tree.is_alive(node) {
+                return Ok(0);
+            }
+            (tree.watch(node), tree.serial(node), tree.relative_dir(node))
+        };
+        let top = walk::open_root(&self.roots[usize::from(watch.0)].path)?;
+        if sys::identity_of(&top)? != identity {
+            return Err(io::Error::other("its root is another directory now"));
+        }
+        let directory = walk::open_beneath(&top, relative.as_os_str().as_bytes())?;
+        looked.push((node, relative));
+        Ok(self
+            .finder
+            .look_for_gone(node, number, &|name| sys::stat_in(std::os::fd::AsFd::as_fd(&directory), name)))
+    }
+
+    /// Has forgotten what was found gone in directories that are still where they were when it was looked for.
+    fn forget_gone(&mut self, looked: &mut Vec<(NodeId, PathBuf)>) {
+        let looked = std::mem::take(looked);
+        if !self.finder.has_gone() {
+            return;
+        }
+        let (passed, wait) = channel();
+        self.source.fence(move || {
+            let _ = passed.send(());
+        });
+        if wait.recv_timeout(PATIENCE).is_err() {
+            return self.finder.forget_gone(&FxHashSet::default(), &FxHashSet::default());
+        }
+        let (in_place, known) = {
+            let tree = self.tree.read();
+            let is_in_place = |(node, relative): &(NodeId, PathBuf)| {
+                tree.is_alive(*node) && tree.relative_dir(*node) == *relative
+            };
+            (looked.into_iter().filter(is_in_place).map(|(node, _)| node).collect(), tree.serials())
+        };
+        self.finder.forget_gone(&in_place, &known);
+    }
+}
+
+impl Tree {
+    /// The numbers of all directories of which anything is known, also of those that are buried.
+    pub fn serials(&self) -> FxHashSet<u64> {
+        self.nodes.iter().flatten().map(|node| node.serial).collect()
+    }
+}
