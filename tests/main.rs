@@ -20,6 +20,7 @@ mod poll;
 mod mounts;
 mod roots;
 mod prune;
+mod full;
 mod quiet;
 mod renames;
 mod rewrites;

@@ -22,7 +22,7 @@ fn what_is_deleted_while_the_host_is_down_or_runs_is_forgotten_at_the_next_start
     take("file");
     take("dir");
     let host = site.host().arg("-v").start();
-    host.logged(&["has forgotten 4 entries and 2 directories"]);
+    host.logged(&["forgets 4 entries and 2 directories"]);
     stopped(host);
     for name in ["while-running", "file", "dir"] {
         fs::rename(aside.join(name), site.root().join(name)).expect("a rename");

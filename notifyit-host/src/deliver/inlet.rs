@@ -252,7 +252,7 @@ impl Finder for Inlet {
         !self.gone.is_empty()
     }
 
-    fn forget_gone(&mut self, in_place: &FxHashSet<NodeId>, known: &FxHashSet<u64>) {
+    fn forget_gone(&mut self, in_place: &FxHashSet<NodeId>, known: FxHashSet<u64>) {
         self.forget_found(in_place, known);
     }
 

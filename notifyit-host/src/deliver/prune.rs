@@ -30,20 +30,12 @@ impl Inlet {
 
     /// Of what was found in directories that are `in_place`. Numbers that are `known` belong to directories that were
     /// renamed.
-    pub(super) fn forget_found(&mut self, in_place: &FxHashSet<NodeId>, known: &FxHashSet<u64>) {
+    pub(super) fn forget_found(&mut self, in_place: &FxHashSet<NodeId>, known: FxHashSet<u64>) {
         let found = std::mem::take(&mut self.gone);
         let gone: Vec<Gone> =
             found.into_iter().filter(|(node, _)| in_place.contains(node)).map(|(_, gone)| gone).collect();
-        if gone.is_empty() {
-            return;
-        }
-        match self.ledger.forget_gone(&gone, known) {
-            Ok((entries, directories)) => {
-                debug!(
-                    "the ledger has forgotten {entries} entries and {directories} directories that are gone"
-                );
-            }
-            Err(error) => debug!("failed to forget what is gone: {error:#}"),
+        if !gone.is_empty() {
+            self.ledger.forget_gone(gone, known);
         }
     }
 }

@@ -308,16 +308,10 @@ impl Ledger {
         }
     }
 
-    /// Forgets what is gone, but for directories whose number is `known` to be in use. Returns how many entries that
-    /// were, and how many directories.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be written.
-    pub fn forget_gone(&self, gone: &[Gone], known: &FxHashSet<u64>) -> Result<(u64, u64)> {
-        match self {
-            Ledger::Memory(_) => Ok((0, 0)),
-            Ledger::Store(store) => store.forget_gone(gone, known),
+    /// Forgets what is gone, but for directories whose number is `known` to be in use.
+    pub fn forget_gone(&self, gone: Vec<Gone>, known: FxHashSet<u64>) {
+        if let Ledger::Store(store) = self {
+            store.forget_gone(gone, known);
         }
     }
 

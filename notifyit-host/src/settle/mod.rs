@@ -9,6 +9,7 @@ mod cases;
 mod first;
 mod prune;
 mod disk;
+mod room;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -12,18 +12,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Result;
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::{ReadableTable, Table};
 use rustc_hash::FxHashSet;
-use tracing::info;
+use tracing::{debug, info};
 
-use super::disk::{DIRECTORIES, FILES, Key, TROUBLES, fact, fact_number, number_of, snapshot};
+use super::disk::{Key, fact, number_of, snapshot};
 use super::store::Store;
 
 /// Below this many entries the ledger does not count as doubled.
 const WORTH_PRUNING: u64 = 100_000;
 
 /// What is gone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Gone {
     /// A file: its entry's key and value.
     File(Key, Box<[u8]>),
@@ -116,7 +116,7 @@ impl Store {
         let mut gone = Vec::new();
         let is_gone =
             |key: &[u8]| matches!(look(OsStr::from_bytes(&key[12..])), There::Nothing | There::Directory);
-        for (from, to) in self.files_in(directory)? {
+        for (from, to) in files_in(directory, self.inner.instances) {
             for entry in disk.files.range::<&[u8]>(&*from..&*to)? {
                 let (key, value) = entry?;
                 if is_gone(key.value()) {
@@ -140,69 +140,83 @@ impl Store {
         Ok(gone)
     }
 
-    /// The keys of a directory's files: a range for each instance that there ever was.
-    fn files_in(&self, directory: u64) -> Result<Vec<(Key, Key)>> {
-        let instances = u32::try_from(fact_number(&self.inner.database, "instances")?.unwrap_or(0))?;
-        let key = |instance: u32, directory: u64| -> Key {
-            [&instance.to_be_bytes()[..], &directory.to_be_bytes()[..]].concat().into()
-        };
-        Ok((0..instances).map(|instance| (key(instance, directory), key(instance, directory + 1))).collect())
-    }
-
-    /// Forgets what is gone, but for directories whose number is `known` to the tree: they were renamed. Returns how
-    /// many entries that were, and how many directories.
-    pub(super) fn forget_gone(&self, gone: &[Gone], known: &FxHashSet<u64>) -> Result<(u64, u64)> {
-        let (mut entries, mut directories) = (0, 0);
-        let transaction = self.inner.database.begin_write()?;
-        {
-            let mut files = transaction.open_table(FILES)?;
-            let mut troubles = transaction.open_table(TROUBLES)?;
-            let mut places = transaction.open_table(DIRECTORIES)?;
-            let mut todo = Vec::new();
-            for one in gone {
-                match one {
-                    Gone::File(key, value) => {
-                        let is_same = files.get(&**key)?.is_some_and(|now| now.value() == &**value);
-                        if is_same {
-                            files.remove(&**key)?;
-                            entries += 1;
-                        }
-                    }
-                    Gone::Trouble(key, value) => {
-                        let is_same = troubles.get(&**key)?.is_some_and(|now| now.value() == &**value);
-                        if is_same {
-                            troubles.remove(&**key)?;
-                        }
-                    }
-                    Gone::Directory(key, number) => todo.push((key.clone(), *number)),
-                }
-            }
-            while let Some((place, number)) = todo.pop() {
-                let is_same = places.get(&*place)?.is_some_and(|now| now.value() == number);
-                if !is_same || known.contains(&number) {
-                    continue;
-                }
-                for (from, to) in self.files_in(number)? {
-                    files.retain_in::<&[u8], _>(&*from..&*to, |_, _| {
-                        entries += 1;
-                        false
-                    })?;
-                    troubles.retain_in::<&[u8], _>(&*from..&*to, |_, _| false)?;
-                }
-                let (from, to) = children(number);
-                for child in places.range::<&[u8]>(&*from..&*to)? {
-                    let (key, number) = child?;
-                    todo.push((key.value().into(), number.value()));
-                }
-                places.remove(&*place)?;
-                directories += 1;
-            }
-            self.inner.size.is(files.len()?);
+    /// Forgets what is gone, but for directories whose number is `known` to the tree: they were renamed. While there is
+    /// no room for more, it is left for the next time.
+    pub(super) fn forget_gone(&self, gone: Vec<Gone>, known: FxHashSet<u64>) {
+        if !self.inner.room.is_full() {
+            self.inner.change(|batch| batch.gone.push(Pruned { gone, known }));
         }
-        transaction.commit()?;
-        self.inner.refresh()?;
-        Ok((entries, directories))
     }
+}
+
+/// What is gone, and what only seems so: what has a number that is known.
+#[derive(Debug, Clone)]
+pub(super) struct Pruned {
+    gone: Vec<Gone>,
+    known: FxHashSet<u64>,
+}
+
+type Files<'t> = Table<'t, &'static [u8], &'static [u8]>;
+type Directories<'t> = Table<'t, &'static [u8], u64>;
+
+impl Pruned {
+    /// Within a transaction.
+    pub(super) fn forget(
+        &self,
+        (files, troubles): (&mut Files<'_>, &mut Files<'_>),
+        directories: &mut Directories<'_>,
+        instances: u32,
+    ) -> Result<(), redb::Error> {
+        let (mut entries, mut count, mut todo) = (0_u64, 0_u64, Vec::new());
+        for one in &self.gone {
+            match one {
+                Gone::File(key, value) => {
+                    let is_same = files.get(&**key)?.is_some_and(|now| now.value() == &**value);
+                    if is_same {
+                        files.remove(&**key)?;
+                        entries += 1;
+                    }
+                }
+                Gone::Trouble(key, value) => {
+                    let is_same = troubles.get(&**key)?.is_some_and(|now| now.value() == &**value);
+                    if is_same {
+                        troubles.remove(&**key)?;
+                    }
+                }
+                Gone::Directory(key, number) => todo.push((key.clone(), *number)),
+            }
+        }
+        while let Some((place, number)) = todo.pop() {
+            let is_same = directories.get(&*place)?.is_some_and(|now| now.value() == number);
+            if !is_same || self.known.contains(&number) {
+                continue;
+            }
+            for (from, to) in files_in(number, instances) {
+                files.retain_in::<&[u8], _>(&*from..&*to, |_, _| {
+                    entries += 1;
+                    false
+                })?;
+                troubles.retain_in::<&[u8], _>(&*from..&*to, |_, _| false)?;
+            }
+            let (from, to) = children(number);
+            for child in directories.range::<&[u8]>(&*from..&*to)? {
+                let (key, number) = child?;
+                todo.push((key.value().into(), number.value()));
+            }
+            directories.remove(&*place)?;
+            count += 1;
+        }
+        debug!("the ledger forgets {entries} entries and {count} directories that are gone");
+        Ok(())
+    }
+}
+
+/// The keys of a directory's files: a range for each instance that there ever was.
+fn files_in(directory: u64, instances: u32) -> impl Iterator<Item = (Key, Key)> {
+    let key = |instance: u32, directory: u64| -> Key {
+        [&instance.to_be_bytes()[..], &directory.to_be_bytes()[..]].concat().into()
+    };
+    (0..instances).map(move |instance| (key(instance, directory), key(instance, directory + 1)))
 }
 
 fn children(directory: u64) -> (Key, Key) {
@@ -248,7 +262,9 @@ mod tests {
             _ => There::Unknown,
         };
         let gone = store.gone_in(1, &look).unwrap();
-        assert_eq!(store.forget_gone(&gone, &FxHashSet::default()).unwrap(), (2 + 8, 2));
+        store.forget_gone(gone, FxHashSet::default());
+        drop(store);
+        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
         for lane in [0, 1] {
             assert!(has(&store, lane, 1, "a") && has(&store, lane, 2, "b"));
             assert!(!has(&store, lane, 1, "b") && !has(&store, lane, 3, "a") && !has(&store, lane, 4, "b"));
@@ -263,9 +279,11 @@ mod tests {
         let store = filled(&dir);
         let gone = store.gone_in(1, &|_| There::Nothing).unwrap();
         store.settle(LaneId(0), (1, OsStr::new("a")), Some(stamp(2)), None);
-        store.close();
-        let known = [2, 3].into_iter().collect();
-        assert_eq!(store.forget_gone(&gone, &known).unwrap(), (3, 0), "both directories were renamed");
+        // Both directories were renamed.
+        store.forget_gone(gone, [2, 3].into_iter().collect());
+        drop(store);
+        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        assert!(!has(&store, 1, 1, "a") && !has(&store, 0, 1, "b"));
         assert_eq!(store.get(LaneId(0), (1, OsStr::new("a"))), Some(stamp(2)));
         assert!(has(&store, 0, 2, "a") && has(&store, 0, 4, "a"));
     }

@@ -8,8 +8,8 @@
 //! | `facts` | a name | what else has to be known: instances' numbers, first looks, where the watches are |
 //!
 //! What is called finished counts at once and is on disk a few tens of milliseconds later, in one transaction with
-//! all that came in the meantime. A crash in between costs duplicates. While the disk is full the host goes on, says
-//! so, and tries again; what waits is bounded, and beyond that it is forgotten, which costs duplicates too.
+//! all that came in the meantime. A crash in between costs duplicates. While the disk is full (see `room`) the host goes
+//! on, says so, and waits for room; what waits is bounded, and beyond that it is forgotten, which costs duplicates too.
 //!
 //! Why redb: an embedded store without a server, without threads of its own when idle and without C, in one file, whose
 //! commits are atomic and checked. The keys of one directory lie side by side, so that a burst in one directory is
@@ -33,7 +33,8 @@ use super::disk::{
     instances, lock, make_tables, snapshot,
 };
 use super::ledger::{Place, Stamp};
-use super::prune::Size;
+use super::prune::{Pruned, Size};
+use super::room::{Backend, Room};
 use super::trouble::Trouble;
 use crate::event::LaneId;
 
@@ -62,7 +63,10 @@ pub(super) struct Inner {
     pub(super) database: Database,
     changes: Mutex<Changes>,
     wake: Condvar,
+    /// How many instances there ever were.
+    pub(super) instances: u32,
     pub(super) size: Size,
+    pub(super) room: Arc<Room>,
     /// What is on disk, as of the last commit.
     pub(super) disk: RwLock<Disk>,
 }
@@ -91,6 +95,8 @@ pub(super) struct Batch {
     pub(super) troubles: FxHashMap<Key, Option<Trouble>>,
     directories: FxHashMap<Key, Option<u64>>,
     pub(super) facts: Vec<(String, Vec<u8>)>,
+    /// What is to be pruned, before anything else.
+    pub(super) gone: Vec<Pruned>,
 }
 
 impl Batch {
@@ -99,6 +105,7 @@ impl Batch {
             && self.troubles.is_empty()
             && self.directories.is_empty()
             && self.facts.is_empty()
+            && self.gone.is_empty()
     }
 }
 
@@ -108,7 +115,8 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(opening)?;
         let lock = lock(directory, "one host at a time").with_context(opening)?;
         let file = directory.join("ledger.redb");
-        let database = Database::builder().set_cache_size(CACHE).create(&file).map_err(|error| {
+        let room = Arc::<Room>::default();
+        let database = open(&file, &room).map_err(|error| {
             anyhow!(
                 "failed to open the ledger {file:?}: {error}; if it is damaged, move it away: the files that are \
                  there then count as existing, and `existing = \"deliver\"` has them handled again"
@@ -118,17 +126,19 @@ impl Store {
         let disk = snapshot(&database).with_context(opening)?;
         let next_number = fact_number(&database, "next")?.unwrap_or(1);
         let changes = Changes { next_number, ..Changes::default() };
+        let numbers = instances(&database, lanes).with_context(opening)?;
         let size = Size::default();
         size.is(disk.files.len()?);
         let inner = Inner {
+            instances: u32::try_from(fact_number(&database, "instances")?.unwrap_or(0))?,
             database,
             changes: Mutex::new(changes),
             wake: Condvar::new(),
             size,
+            room,
             disk: RwLock::new(disk),
         };
         let inner = Arc::new(inner);
-        let numbers = instances(&inner.database, lanes).with_context(opening)?;
         let troubled = inner.count_troubles(&numbers).with_context(opening)?;
         let writer = Arc::clone(&inner);
         let writer =
@@ -188,12 +198,19 @@ impl Store {
 
     pub(super) fn close(&self) {
         self.inner.lock().closing = true;
+        self.inner.room.close();
         self.inner.wake.notify_one();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             let _ = writer.join();
         }
     }
+}
+
+fn open(file: &Path, room: &Arc<Room>) -> Result<Database, redb::Error> {
+    let opened = File::options().read(true).write(true).create(true).truncate(false).open(file)?;
+    let disk = Backend::new(opened, Arc::clone(room))?;
+    Ok(Database::builder().set_cache_size(CACHE).create_with_backend(disk)?)
 }
 
 impl Drop for Store {
@@ -253,7 +270,7 @@ impl Inner {
                 }
                 Arc::clone(&changes.writing)
             };
-            match self.write(&batch) {
+            match self.room.waits_for(|| self.write(&batch)) {
                 Ok(()) => self.written(),
                 Err(error) => {
                     self.say_failed(&error);
@@ -284,6 +301,11 @@ impl Inner {
         let transaction = self.database.begin_write()?;
         {
             let mut files = transaction.open_table(FILES)?;
+            let mut troubles = transaction.open_table(TROUBLES)?;
+            let mut directories = transaction.open_table(DIRECTORIES)?;
+            for pruned in &batch.gone {
+                pruned.forget((&mut files, &mut troubles), &mut directories, self.instances)?;
+            }
             let mut keys: Vec<_> = batch.files.iter().collect();
             keys.sort_unstable_by_key(|(key, _)| *key);
             for (key, stamp) in keys {
@@ -292,14 +314,12 @@ impl Inner {
                     None => drop(files.remove(&**key)?),
                 }
             }
-            let mut troubles = transaction.open_table(TROUBLES)?;
             for (key, trouble) in &batch.troubles {
                 match trouble {
                     Some(trouble) => drop(troubles.insert(&**key, trouble.to_bytes().as_slice())?),
                     None => drop(troubles.remove(&**key)?),
                 }
             }
-            let mut directories = transaction.open_table(DIRECTORIES)?;
             for (key, number) in &batch.directories {
                 match number {
                     Some(number) => drop(directories.insert(&**key, number)?),
@@ -313,14 +333,8 @@ impl Inner {
             self.size.is(files.len()?);
         }
         transaction.commit()?;
-        self.refresh()
-    }
-
-    /// From now on what is on disk is looked up as of the last commit.
-    pub(super) fn refresh(&self) -> Result<(), redb::Error> {
-        // Within the lock: of two commits the later one's is not to be replaced by the earlier one's.
-        let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
-        *disk = snapshot(&self.database)?;
+        let disk = snapshot(&self.database)?;
+        *self.disk.write().unwrap_or_else(PoisonError::into_inner) = disk;
         Ok(())
     }
 
@@ -330,11 +344,12 @@ impl Inner {
         if std::mem::take(&mut changes.failing) {
             info!("the ledger is written again");
         }
+        self.room.written();
     }
 
     fn say_failed(&self, error: &redb::Error) {
         let mut changes = self.lock();
-        if !std::mem::replace(&mut changes.failing, true) {
+        if !std::mem::replace(&mut changes.failing, true) && !self.room.is_full() {
             error!(
                 "failed to write the ledger: {error}; events are delivered all the same, and after a crash again"
             );

@@ -138,7 +138,7 @@ impl<F: Finder> Rescan<F> {
             let _ = passed.send(());
         });
         if wait.recv_timeout(PATIENCE).is_err() {
-            return self.finder.forget_gone(&FxHashSet::default(), &FxHashSet::default());
+            return self.finder.forget_gone(&FxHashSet::default(), FxHashSet::default());
         }
         let (in_place, known) = {
             let tree = self.tree.read();
@@ -147,7 +147,7 @@ impl<F: Finder> Rescan<F> {
             };
             (looked.into_iter().filter(is_in_place).map(|(node, _)| node).collect(), tree.serials())
         };
-        self.finder.forget_gone(&in_place, &known);
+        self.finder.forget_gone(&in_place, known);
     }
 }
 

@@ -180,7 +180,7 @@ pub trait Finder: Send {
     fn has_gone(&self) -> bool;
 
     /// Forgets what has been found in directories that are `in_place`; numbers that are `known` are in use elsewhere.
-    fn forget_gone(&mut self, in_place: &FxHashSet<NodeId>, known: &FxHashSet<u64>);
+    fn forget_gone(&mut self, in_place: &FxHashSet<NodeId>, known: FxHashSet<u64>);
 
     /// All roots have been gone through.
     fn end_pruning(&mut self);
