@@ -39,10 +39,14 @@ fn a_retry_goes_on_with_its_count_when_the_host_is_killed() {
     host.logged(&["ERROR", "a.retry.txt", "after 5 attempts"]);
     stopped(host);
     let answers = site.answers("a.retry.txt");
-    assert_eq!(attempts(&answers), [1, 2, 3, 4, 5]);
-    assert_eq!((&*answers[0].1, &*answers[4].1), ("live", "start"), "{before} before the kill");
+    let mut counted = attempts(&answers);
+    // What came to an end a moment before the kill was not on disk yet.
+    counted.dedup();
+    assert_eq!(counted, [1, 2, 3, 4, 5]);
+    let origins = (&*answers[0].1, &*answers[answers.len() - 1].1);
+    assert_eq!(origins, ("live", "start"), "{before} before the kill");
     stopped(start());
-    assert_eq!(site.answers("a.retry.txt").len(), 5, "it was given up");
+    assert_eq!(site.answers("a.retry.txt").len(), answers.len(), "it was given up");
 }
 
 #[test]
@@ -121,17 +125,19 @@ fn what_is_renamed_while_a_plugin_has_it_in_hand_is_known_by_its_new_name() {
         host.args(["-e", "close-write", "-c"]).arg(&config).start()
     };
     let host = start();
-    for (from, to, say) in [("a.retry.txt", "b.retry.txt", "retry"), ("a.txt", "b.txt", "done")] {
+    let renames = [("a.retry.txt", "b.retry.txt", "retry", "told1"), ("a.txt", "b.txt", "done", "told2")];
+    for (from, to, say, next) in renames {
         std::fs::write(&hold, "").expect("a file");
         site.write(from, "x");
         host.logged(&["holding", from]);
         std::fs::rename(site.root().join(from), site.root().join(to)).expect("a rename");
-        site.write(format!("{from}.told"), "x");
-        let told = || std::fs::read_to_string(&beside).unwrap_or_default().contains(&format!("{from}.told"));
+        site.write(next, "x");
+        let told = || std::fs::read_to_string(&beside).unwrap_or_default().contains(next);
         host.wait_for("the source to have told of the rename", |_| told().then_some(()));
         std::fs::remove_file(&hold).expect("a file");
         let answers = answered(&site, &host, from, 1);
         assert_eq!(answers[0].2, say);
+        site.wait_for(&host, next);
     }
     site.settle(&host, "marker1");
     stopped(host);

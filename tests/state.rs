@@ -92,7 +92,8 @@ impl Site {
         host.wait_for(relative, |_| (self.times(relative) > 0).then_some(()));
     }
 
-    /// Waits until what `host` has settled up to now is on disk: a commit that begins from now on has ended.
+    /// Waits until the ledger has been written to twice, with something new each time: what `host` settled some time
+    /// before is on disk then.
     pub(crate) fn wait_for_commit(&self, host: &Running) {
         let ledger = self.0.path().join("state/ledger.redb");
         let changed = || ledger.metadata().and_then(|ledger| ledger.modified()).expect("there is a ledger");

@@ -240,6 +240,11 @@ impl Finder for Inlet {
         self.ledger.has_directories()
     }
 
+    fn root_is(&mut self, root: &RootSeen) {
+        let watch = &self.names[usize::from(root.watch.0)];
+        self.ledger.root_is(watch, (root.filesystem, root.inode));
+    }
+
     fn may_forget(&mut self, root: &RootSeen) -> bool {
         self.may_forget_beneath(root)
     }

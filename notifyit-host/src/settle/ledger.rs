@@ -296,6 +296,13 @@ impl Ledger {
         }
     }
 
+    /// This is a watch's root (its file system and inode), which is about to be looked into.
+    pub fn root_is(&self, watch: &str, root: (u64, u64)) {
+        if let Ledger::Store(store) = self {
+            store.root_is(watch, root);
+        }
+    }
+
     /// What is known of a directory, and gone.
     ///
     /// # Errors

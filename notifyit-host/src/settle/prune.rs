@@ -86,28 +86,65 @@ impl Store {
     /// filled from. Another directory of the same one, or one that is empty, may be there for a while only: not before
     /// the ledger has doubled.
     pub(super) fn may_forget(&self, watch: &str, (filesystem, inode): (u64, u64), is_empty: bool) -> bool {
-        let name = format!("root/{watch}");
-        let known = fact(&self.inner.database, &name).ok().flatten();
-        let known = known.as_deref().and_then(|bytes| {
-            let (filesystem, inode) = bytes.split_at_checked(8)?;
-            Some((number_of(filesystem)?, number_of(inode)?))
-        });
+        // What has not been written down yet is not old enough to be pruned.
+        let Some(known) = self.known_root(watch) else { return false };
         let has_doubled = self.inner.size.doubled.load(Ordering::Relaxed);
-        let may = match known {
-            Some(known) if known.0 != filesystem => {
-                info!(
-                    "the ledger keeps what it knows of watch `{watch}`: another file system is there than before"
-                );
-                return false;
-            }
-            Some(known) if known.1 != inode => has_doubled,
-            Some(_) | None => !is_empty || has_doubled,
-        };
-        if may && known != Some((filesystem, inode)) {
-            let value = [filesystem.to_be_bytes(), inode.to_be_bytes()].concat();
-            self.inner.change(|batch| batch.facts.push((name, value)));
+        if known.0 != filesystem {
+            info!(
+                "the ledger keeps what it knows of watch `{watch}`: another file system is there than before"
+            );
+            return false;
+        }
+        let may = has_doubled || (known.1 == inode && !is_empty);
+        if may && known.1 != inode {
+            self.write_root(watch, (filesystem, inode));
         }
         may
+    }
+
+    /// This is a watch's root, which is about to be looked into: what is finished from now on is from there, unless
+    /// there are entries already.
+    pub(super) fn root_is(&self, watch: &str, root: (u64, u64)) {
+        let known = self.known_root(watch);
+        if known.is_none() || (known != Some(root) && matches!(self.has_entries(watch), Ok(false))) {
+            self.write_root(watch, root);
+        }
+    }
+
+    fn known_root(&self, watch: &str) -> Option<(u64, u64)> {
+        let name = format!("root/{watch}");
+        let waiting = {
+            let changes = self.inner.lock();
+            let facts = changes.writing.facts.iter().chain(&changes.now.facts);
+            facts.rev().find(|(fact, _)| *fact == name).map(|(_, value)| value.clone())
+        };
+        let known = waiting.or_else(|| fact(&self.inner.database, &name).ok().flatten())?;
+        let (filesystem, inode) = known.split_at_checked(8)?;
+        Some((number_of(filesystem)?, number_of(inode)?))
+    }
+
+    fn write_root(&self, watch: &str, (filesystem, inode): (u64, u64)) {
+        let value = [filesystem.to_be_bytes(), inode.to_be_bytes()].concat();
+        self.inner.change(|batch| batch.facts.push((format!("root/{watch}"), value)));
+    }
+
+    fn has_entries(&self, watch: &str) -> Result<bool> {
+        let number = self.number((0, OsStr::new(watch)));
+        let is_in = |key: &Key| key.get(4..12) == Some(&number.to_be_bytes()[..]);
+        {
+            let changes = self.inner.lock();
+            if changes.now.files.keys().chain(changes.writing.files.keys()).any(is_in) {
+                return Ok(true);
+            }
+        }
+        let (files, directories) = snapshot(&self.inner.database)?;
+        for (from, to) in files_in(number, self.inner.instances) {
+            if files.range::<&[u8]>(&*from..&*to)?.next().is_some() {
+                return Ok(true);
+            }
+        }
+        let (from, to) = children(number);
+        Ok(directories.range::<&[u8]>(&*from..&*to)?.next().is_some())
     }
 
     /// What is known of a directory, and gone.
@@ -295,8 +332,15 @@ mod tests {
             let store = Store::open(dir.path(), &["one"]).unwrap();
             store.may_forget("in", root, is_empty)
         };
-        assert!(!again((7, 1), true), "nothing was ever there");
-        assert!(again((1, 1), false) && again((1, 1), false));
+        let starts = |root| Store::open(dir.path(), &["one"]).unwrap().root_is("in", root);
+        assert!(!again((7, 1), false), "nothing is known");
+        starts((7, 1));
+        starts((1, 1));
+        assert!(again((1, 1), false), "nothing was there at first, and what is mounted there counts");
+        let store = Store::open(dir.path(), &["one"]).unwrap();
+        store.put(LaneId(0), (store.number((0, OsStr::new("in"))), OsStr::new("a")), stamp(1));
+        drop(store);
+        starts((2, 1));
         assert!(!again((1, 1), true) && !again((1, 2), false) && !again((2, 1), false));
         let store = Store::open(dir.path(), &["one"]).unwrap();
         store.inner.size.is(WORTH_PRUNING + 1);

@@ -15,7 +15,7 @@ use rustix::fs::fstatvfs;
 use tracing::debug;
 
 use super::filesystem::Kind;
-use super::rescan::{Finder, Rescan};
+use super::rescan::{Finder, Order, Rescan};
 use super::tree::Tree;
 use super::walk;
 use crate::event::{NodeId, WatchId};
@@ -59,6 +59,22 @@ impl<F: Finder> Rescan<F> {
             }
         }
         self.finder.end_pruning();
+    }
+
+    /// Tells of the roots that an order is about to look into for the first time, or again.
+    pub(super) fn note_roots(&mut self, order: &Order) {
+        let tops: &[NodeId] = match order {
+            Order::Start { nodes } => nodes,
+            Order::Root(node) | Order::Poll { root: node, .. } => std::slice::from_ref(node),
+            _ => return,
+        };
+        let is_root = |node: &&NodeId| {
+            let tree = self.tree.read();
+            tree.is_alive(**node) && tree.is_root(**node)
+        };
+        let seen: Vec<RootSeen> =
+            tops.iter().filter(is_root).filter_map(|node| Some(self.see(*node).ok()?.0)).collect();
+        seen.iter().for_each(|root| self.finder.root_is(root));
     }
 
     /// Is there a directory for each root?

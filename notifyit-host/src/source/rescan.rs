@@ -170,6 +170,9 @@ pub trait Finder: Send {
     /// Can it be asked what it knows of a directory?
     fn knows_directories(&self) -> bool;
 
+    /// This is a root that is about to be looked into.
+    fn root_is(&mut self, root: &RootSeen);
+
     /// May what is gone beneath this root be forgotten?
     fn may_forget(&mut self, root: &RootSeen) -> bool;
 
@@ -253,6 +256,7 @@ impl<F: Finder> Rescan<F> {
             Order::Overflow | Order::Behind(_) | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
         };
         let mut tally = Tally::default();
+        self.note_roots(order);
         self.finder.begin(order);
         let unreached = self.look_into_each(nodes, order, &mut tally);
         if !unreached.is_empty() {
