@@ -113,6 +113,7 @@ fn verbose_says_more_and_quiet_less() {
 fn events_before_the_host_was_ready_are_not_invented() {
     let host = Host::new().plugin("print");
     host.write("old.txt", "x");
+    host.wait_for_a_tick();
     let host = host.start();
     host.write("new.txt", "x");
     host.handled("print", "new.txt");

@@ -9,6 +9,7 @@ mod instances;
 mod lanes;
 mod shutdown;
 mod state;
+mod subscriptions;
 mod retries;
 mod dead;
 mod replay;

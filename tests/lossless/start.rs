@@ -29,8 +29,7 @@ fn what_was_there_before_is_left_alone_by_default() {
             host.mkdir(format!("{}/sub", n % 20));
             host.write(format!("{}/sub/{n}", n % 20), "x");
         }
-        // File times go by a clock that ticks; a file of the same tick would be taken for new.
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        host.wait_for_a_tick();
         let host = host.start();
         host.write("marker", "x");
         Case::all("--existing skip", &host)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use inotify::WatchMask;
 use notifyit_plugin_api::Origin;
 
-use super::lane::Lane;
+use super::lane::{From, Lane};
 use crate::event::{FileEvent, Happened, NodeId, WatchId};
 use crate::patterns::Patterns;
 use crate::route::entry;
@@ -30,10 +30,14 @@ pub struct Entrance {
     pub(super) path: PathBuf,
 }
 
+/// So many of the files that a rescan has found in one directory are handed over at once.
+const MOST_HELD: usize = 256;
+
 /// A lane's end of it: a burst for each worker.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) lane: Arc<Lane>,
+    origin: From,
     bursts: Vec<Vec<FileEvent>>,
     /// What the lane has room for, as it was when this burst first needed to know.
     room: usize,
@@ -43,9 +47,9 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(lane: Arc<Lane>) -> Gate {
+    pub(super) fn new(lane: Arc<Lane>, origin: From) -> Gate {
         let bursts = lane.desks.iter().map(|_| Vec::new()).collect();
-        Gate { lane, bursts, room: 0, held: 0, refused: 0, has_refused: false }
+        Gate { lane, origin, bursts, room: 0, held: 0, refused: 0, has_refused: false }
     }
 
     /// Has the lane had no room since the last [`Gate::try_again`]?
@@ -64,7 +68,7 @@ impl Gate {
 
     pub(super) fn take(&mut self, event: FileEvent) {
         if self.held >= self.room {
-            self.room = self.lane.room();
+            self.room = self.lane.room(self.origin);
         }
         if self.held >= self.room {
             self.refused += 1;
@@ -75,6 +79,10 @@ impl Gate {
         let worker =
             if self.bursts.len() == 1 { 0 } else { worker_of(event.node, &event.name, self.bursts.len()) };
         self.bursts[worker].push(event);
+        // The kernel's bursts are short; a directory may hold a million files.
+        if self.origin == From::Rescan && self.held >= MOST_HELD {
+            self.hand_over();
+        }
     }
 
     pub(super) fn hand_over(&mut self) {

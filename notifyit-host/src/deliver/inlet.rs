@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use super::entrance::Gate;
 use super::existing::{Changed, Existing, Look, Terms};
 use super::offered::Offered;
-use crate::event::{Certainty, FileEvent, NodeId, WatchId};
+use crate::event::{Certainty, FileEvent, LaneId, NodeId, WatchId};
 use crate::patterns::Entry;
 use crate::settle::ledger::{Gone, Ledger, Stamp, Version};
 use crate::settle::trouble::Trouble;
@@ -222,6 +222,10 @@ impl Finder for Inlet {
         }
     }
 
+    fn is_full(&self, lane: LaneId) -> bool {
+        self.gates.iter().any(|gate| gate.lane.id == lane && gate.is_refusing())
+    }
+
     fn end(&mut self, order: &Order) {
         if matches!(order, Order::Prune) {
             self.ledger.memory().inspect(|memory| memory.end_pruning(&self.tree.read().serials()));
@@ -232,6 +236,9 @@ impl Finder for Inlet {
         self.say_skipped();
         self.offered.forget_older_than(Instant::now());
         for gate in &mut self.gates {
+            if matches!(order, Order::Behind(lane) if *lane == gate.lane.id) && !gate.is_refusing() {
+                gate.lane.caught_up();
+            }
             gate.try_again();
         }
     }

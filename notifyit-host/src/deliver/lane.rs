@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::pause::Pause;
 use super::retry::RetryPolicy;
@@ -32,11 +32,23 @@ pub(super) struct Lane {
     /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
     capacity: usize,
     under_way: AtomicUsize,
+    /// Events were not kept since the last look for them was ordered.
     overfull: AtomicBool,
+    /// Until a look for what was not kept comes to its end, half of the queue is kept for what it finds.
+    behind: AtomicBool,
     /// Has it been said that it rewrites its files?
     pub(super) rewrites_said: AtomicBool,
     not_kept: AtomicU64,
     closing: OnceLock<Instant>,
+}
+
+/// Who puts an event in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// The kernel has told of it.
+    Kernel,
+    /// A rescan has found its file.
+    Rescan,
 }
 
 /// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
@@ -90,15 +102,18 @@ impl Lane {
             capacity,
             under_way: AtomicUsize::new(0),
             overfull: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
             rewrites_said: AtomicBool::new(false),
             not_kept: AtomicU64::new(0),
             closing: OnceLock::new(),
         }
     }
 
-    /// How many more events it may take.
-    pub(super) fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.under_way.load(Ordering::Acquire))
+    /// How many more events it may take that the kernel tells of, or that a rescan has found.
+    pub(super) fn room(&self, origin: From) -> usize {
+        let is_shared = origin == From::Kernel && self.behind.load(Ordering::Acquire);
+        let most = if is_shared { (self.capacity / 2).max(1) } else { self.capacity };
+        most.saturating_sub(self.under_way())
     }
 
     /// How many events are under way.
@@ -114,8 +129,12 @@ impl Lane {
 
     /// So many events are settled.
     pub(super) fn settled(&self, count: usize) {
-        let before = self.under_way.fetch_sub(count, Ordering::AcqRel);
-        if before - count <= self.capacity / 2 && self.overfull.swap(false, Ordering::AcqRel) {
+        self.under_way.fetch_sub(count, Ordering::AcqRel);
+        self.look_if_there_is_room();
+    }
+
+    fn look_if_there_is_room(&self) {
+        if self.under_way() <= self.capacity / 2 && self.overfull.swap(false, Ordering::AcqRel) {
             let count = self.not_kept.swap(0, Ordering::AcqRel);
             debug!(
                 "plugin `{}` takes events again; {count} were not kept, their files are looked for",
@@ -129,11 +148,21 @@ impl Lane {
     /// looked for.
     pub(super) fn refuse(&self, count: u64) {
         self.not_kept.fetch_add(count, Ordering::AcqRel);
-        if !self.overfull.swap(true, Ordering::AcqRel) {
+        self.overfull.store(true, Ordering::Release);
+        if !self.behind.swap(true, Ordering::AcqRel) {
             warn!(
                 "plugin `{}` has fallen {} events behind; it gets the files that land meanwhile when it has caught up",
                 self.name, self.capacity
             );
+        }
+        // All that there was no room for a moment ago may have been settled since.
+        self.look_if_there_is_room();
+    }
+
+    /// What was not kept has been looked for, to the end.
+    pub(super) fn caught_up(&self) {
+        if !self.overfull.load(Ordering::Acquire) && self.behind.swap(false, Ordering::AcqRel) {
+            info!("plugin `{}` has caught up", self.name);
         }
     }
 

@@ -47,7 +47,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tracing::error;
 
-use self::lane::Lane;
+use self::lane::{From, Lane};
 use self::retry::RetryPolicy;
 use self::worker::Worker;
 use crate::event::{LaneId, WatchId};
@@ -226,7 +226,7 @@ impl Lanes {
 
     /// The end where events go in, for the source.
     pub fn entrance(&self, watches: Vec<Patterns>, outside: &Outside) -> Entrance {
-        let gates = self.gates();
+        let gates = self.gates(From::Kernel);
         let needs_path = gates.iter().any(|gate| gate.lane.subscription.needs_path());
         let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
         Entrance { gates, watches, tree, ledger, needs_path, path: PathBuf::new() }
@@ -251,11 +251,12 @@ impl Lanes {
         let looks = looks.collect::<Result<_>>()?;
         let offered = Offered::new(self.lanes.iter().map(|lane| lane.id.0 + 1).max().unwrap_or(0));
         let names = names.clone();
-        Ok(Inlet { gates: self.gates(), ledger, tree, watches, names, looks, offered, gone: Vec::new() })
+        let gates = self.gates(From::Rescan);
+        Ok(Inlet { gates, ledger, tree, watches, names, looks, offered, gone: Vec::new() })
     }
 
-    fn gates(&self) -> Vec<entrance::Gate> {
-        self.lanes.iter().map(|lane| entrance::Gate::new(Arc::clone(lane))).collect()
+    fn gates(&self, origin: From) -> Vec<entrance::Gate> {
+        self.lanes.iter().map(|lane| entrance::Gate::new(Arc::clone(lane), origin)).collect()
     }
 
     /// Lets the workers finish what they have, until `until` at the latest. Returns, for each plugin with events

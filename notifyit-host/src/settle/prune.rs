@@ -137,14 +137,14 @@ impl Store {
                 return Ok(true);
             }
         }
-        let (files, directories) = snapshot(&self.inner.database)?;
+        let disk = snapshot(&self.inner.database)?;
         for (from, to) in files_in(number, self.inner.instances) {
-            if files.range::<&[u8]>(&*from..&*to)?.next().is_some() {
+            if disk.files.range::<&[u8]>(&*from..&*to)?.next().is_some() {
                 return Ok(true);
             }
         }
         let (from, to) = children(number);
-        Ok(directories.range::<&[u8]>(&*from..&*to)?.next().is_some())
+        Ok(disk.directories.range::<&[u8]>(&*from..&*to)?.next().is_some())
     }
 
     /// What is known of a directory, and gone.
@@ -338,7 +338,7 @@ mod tests {
         starts((1, 1));
         assert!(again((1, 1), false), "nothing was there at first, and what is mounted there counts");
         let store = Store::open(dir.path(), &["one"]).unwrap();
-        store.put(LaneId(0), (store.number((0, OsStr::new("in"))), OsStr::new("a")), stamp(1));
+        store.settle(LaneId(0), (store.number((0, OsStr::new("in"))), OsStr::new("a")), Some(stamp(1)), None);
         drop(store);
         starts((2, 1));
         assert!(!again((1, 1), true) && !again((1, 2), false) && !again((2, 1), false));

@@ -9,6 +9,7 @@
 //! hang: one carries out what must be quick, beneath the roots that are watched; the other what comes by the clock.
 
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -161,6 +162,9 @@ pub trait Finder: Send {
     /// A directory is done: hand on what was found.
     fn end_of_directory(&mut self);
 
+    /// Has there been no room in a lane since the order began?
+    fn is_full(&self, lane: LaneId) -> bool;
+
     /// An order begins.
     fn begin(&mut self, order: &Order);
 
@@ -199,6 +203,8 @@ pub struct Rescan<F> {
     pub(super) source: SourceHandle,
     /// Of each root that is polled, what polls remember.
     pub(super) polled: FxHashMap<NodeId, Memory>,
+    /// Where a lane that was behind was full again: there the next look for it begins.
+    full_at: FxHashMap<LaneId, NodeId>,
     share: Share,
 }
 
@@ -220,7 +226,8 @@ impl<F: Finder> Rescan<F> {
         source: SourceHandle,
         finder: F,
     ) -> Self {
-        Rescan { handle, tree, roots, finder, source, polled: FxHashMap::default(), share }
+        let (polled, full_at) = Default::default();
+        Rescan { handle, tree, roots, finder, source, polled, full_at, share }
     }
 
     /// Works on a thread of its own, until [`RescanHandle::stop`].
@@ -253,7 +260,8 @@ impl<F: Finder> Rescan<F> {
             }
             Order::Root(_) | Order::Poll { .. } | Order::Unwatched { .. } => Vec::new(),
             Order::Prune if !self.can_reach_all() || !self.are_all_there() => return,
-            Order::Overflow | Order::Behind(_) | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
+            Order::Behind(lane) => self.all_for(*lane),
+            Order::Overflow | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
         };
         let mut tally = Tally::default();
         self.note_roots(order);
@@ -284,20 +292,40 @@ impl<F: Finder> Rescan<F> {
         say(order, &tally, begin.elapsed());
     }
 
+    /// Every directory, once round from where the lane was full the last time: no file is looked at again and again
+    /// for the sake of those behind it.
+    fn all_for(&mut self, lane: LaneId) -> Vec<NodeId> {
+        let mut nodes = self.tree.read().all();
+        if let Some(from) = self.full_at.remove(&lane) {
+            let place = nodes.partition_point(|node| *node < from);
+            nodes.rotate_left(place);
+        }
+        nodes
+    }
+
     /// Returns the directories that were not there.
     fn look_into_each(&mut self, nodes: Vec<NodeId>, order: &Order, tally: &mut Tally) -> Vec<NodeId> {
-        let mut unreached = Vec::new();
+        let (mut unreached, mut said) = (Vec::new(), Instant::now());
         for node in nodes {
             if self.handle.is_stopped() {
                 break;
             }
             let begin = Instant::now();
+            if begin - said > SAY_EVERY {
+                said = begin;
+                say_progress(order, tally);
+            }
             if !self.look_into(node, order, tally) {
                 unreached.push(node);
             }
             self.finder.end_of_directory();
-            if matches!(order, Order::Quiet { .. }) {
-                self.handle.rest(begin.elapsed());
+            match order {
+                Order::Behind(lane) if self.finder.is_full(*lane) => {
+                    self.full_at.insert(*lane, node);
+                    break;
+                }
+                Order::Quiet { .. } => self.handle.rest(begin.elapsed()),
+                _ => {}
             }
         }
         unreached
@@ -323,20 +351,34 @@ impl<F: Finder> Rescan<F> {
             }
         };
         tally.directories += 1;
-        let finder = &mut self.finder;
+        let (finder, handle) = (&mut self.finder, &self.handle);
         let listed = walk::for_each_file(opened, |dir, name| {
-            let Ok(Some(stat)) = sys::stat_in(dir, name) else { return };
-            if stat.is_file() {
-                tally.files += 1;
-                let found = Found { sequence, node, directory, watch, name, stat, order };
-                tally.due += u64::from(finder.found(&found));
+            let Ok(Some(stat)) = sys::stat_in(dir, name) else { return ControlFlow::Continue(()) };
+            if !stat.is_file() {
+                return ControlFlow::Continue(());
             }
+            tally.files += 1;
+            let found = Found { sequence, node, directory, watch, name, stat, order };
+            tally.due += u64::from(finder.found(&found));
+            let is_enough = match order {
+                Order::Behind(lane) => finder.is_full(*lane),
+                _ => tally.files.is_multiple_of(1024) && handle.is_stopped(),
+            };
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         if let Err(error) = listed {
             debug!("failed to rescan {relative:?}: {error}");
         }
         true
     }
+}
+
+/// How often a long rescan says where it is.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+fn say_progress(order: &Order, tally: &Tally) {
+    let Tally { directories, files, due } = tally;
+    info!("rescanning: {directories} directories, {files} files, {due} to deliver so far ({})", order.name());
 }
 
 fn say(order: &Order, tally: &Tally, took: Duration) {

@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -82,16 +83,18 @@ pub(super) fn for_each_directory(directory: OwnedFd, mut found: impl FnMut(&OsSt
     Ok(())
 }
 
-/// Calls back with each name in a directory that is not, or may not be, a directory's.
+/// Calls back with each name in a directory that is not, or may not be, a directory's, until it has enough.
 pub(super) fn for_each_file(
     directory: OwnedFd,
-    mut found: impl FnMut(BorrowedFd<'_>, &OsStr),
+    mut found: impl FnMut(BorrowedFd<'_>, &OsStr) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let mut listing = Dir::new(directory)?;
     while let Some(entry) = listing.next() {
         let entry = entry?;
-        if matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
-            found(listing.fd()?, OsStr::from_bytes(entry.file_name().to_bytes()));
+        if matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown)
+            && found(listing.fd()?, OsStr::from_bytes(entry.file_name().to_bytes())).is_break()
+        {
+            break;
         }
     }
     Ok(())
