@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use notifyit_tests::{DEADLINE, Exit, Host};
+use notifyit_tests::{DEADLINE, Exit, Host, wait_for_a_tick};
 
 fn usage(arguments: &[&str], word: &str) {
     let exit = Host::new().plugin("print").args(arguments).run();
@@ -113,7 +113,7 @@ fn verbose_says_more_and_quiet_less() {
 fn events_before_the_host_was_ready_are_not_invented() {
     let host = Host::new().plugin("print");
     host.write("old.txt", "x");
-    host.wait_for_a_tick();
+    wait_for_a_tick();
     let host = host.start();
     host.write("new.txt", "x");
     host.handled("print", "new.txt");

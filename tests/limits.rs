@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use notifyit_tests::{Host, skip};
+use notifyit_tests::{Host, skip, wait_for_a_tick};
 
 /// A namespace in which the limit of that name is so low.
 fn limited(name: &str, limit: usize) -> Option<Vec<String>> {
@@ -76,6 +76,7 @@ fn what_lands_where_no_watch_is_left_is_found_by_listing() {
         host.mkdir(directory);
     }
     host.write("b/deep/old.txt", "x");
+    wait_for_a_tick();
     let host = host.wrapped(wrapper).start();
     host.logged(&[
         "WARN",

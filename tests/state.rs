@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use notifyit_tests::{Exit, Host, Running};
+use notifyit_tests::{Exit, Host, Running, wait_for_a_tick};
 use rustix::process::Signal;
 
 /// A directory that outlives the hosts of one test: watched files, state, and what the recorders wrote.
@@ -121,6 +121,7 @@ pub(crate) fn stopped(host: Running) -> Exit {
 fn what_lands_while_the_host_is_down_is_handled_at_the_next_start_and_nothing_twice() {
     let site = Site::new();
     site.write("before.txt", "1");
+    wait_for_a_tick();
     let host = site.host().start();
     site.write("a/b/live.txt", "1");
     site.wait_for(&host, "a/b/live.txt");

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use notifyit_tests::wait_for_a_tick;
+
 use crate::state::{Site, stopped};
 
 #[test]
@@ -14,6 +16,7 @@ fn a_subscription_that_covers_more_brings_nothing_old_of_what_it_covers_newly() 
     stopped(host);
     site.write("down.txt", "1");
     site.write("down.jpg", "1");
+    wait_for_a_tick();
     let host = site.host().start();
     site.wait_for(&host, "down.txt");
     site.settle(&host, "marker1");
@@ -37,6 +40,7 @@ fn a_subscription_that_covers_more_brings_nothing_old_of_what_it_covers_newly() 
 fn a_subscription_that_covers_more_brings_what_is_there_if_asked() {
     let site = Site::new();
     site.write("sub/old", "1");
+    wait_for_a_tick();
     stopped(site.host_with(&[]).start());
     let host = site.host().args(["--existing", "deliver"]).start();
     site.wait_for(&host, "sub/old");
@@ -45,6 +49,7 @@ fn a_subscription_that_covers_more_brings_what_is_there_if_asked() {
     let host = site.host_with(&[]).start();
     site.settle(&host, "marker");
     stopped(host);
+    wait_for_a_tick();
     let host = site.host().start();
     host.logged(&["INFO", ": 1 that were there already"]);
     stopped(host);
@@ -65,6 +70,7 @@ fn a_root_that_was_not_there_at_the_first_start_has_its_first_look_later() {
 
     let site = Site::new();
     site.write("old", "x");
+    wait_for_a_tick();
     let aside = site.0.path().join("aside");
     fs::rename(site.root(), &aside).expect("a rename");
     stopped(site.host().arg("--wait").start());

@@ -32,6 +32,8 @@ pub use place::Place;
 pub use record::{Record, bytes_of};
 pub use running::Running;
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
 /// How long any wait may take.
@@ -49,6 +51,20 @@ pub fn until<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {
             None => std::thread::sleep(Duration::from_millis(3).max(begin.elapsed() * 3)),
         }
     }
+}
+
+/// Waits until what is written bears a later time than all that has been. File times go by a clock that ticks: a file of
+/// the tick in which a host starts is new to it.
+pub fn wait_for_a_tick() {
+    let file = tempfile::NamedTempFile::new().expect("a new file");
+    let now = || {
+        file.as_file().set_permissions(Permissions::from_mode(0o600)).expect("it is ours");
+        let meta = file.as_file().metadata().expect("it is open");
+        meta.ctime() * 1_000_000_000 + meta.ctime_nsec()
+    };
+    // Times that somebody has asked for may be ahead of the ticks, which come every 10 ms at least.
+    let past = now() + 10_000_000;
+    while now() <= past {}
 }
 
 /// Says on stderr why a test, or a part of it, is not run here.

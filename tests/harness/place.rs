@@ -1,7 +1,7 @@
 //! A test's own directory.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -63,21 +63,6 @@ impl Place {
     /// Makes a directory beneath the watched one, and those above it.
     pub fn mkdir(&self, relative: impl AsRef<Path>) {
         self.make_directory(&self.path(relative));
-    }
-
-    /// Waits until what is written bears a later time than what has been written. File times go by a clock that ticks:
-    /// a file of the tick in which a host starts is new to it.
-    pub fn wait_for_a_tick(&self) {
-        let stamp = self.temp().join("tick");
-        let now = || {
-            fs::write(&stamp, "x").expect("a new file");
-            let meta = fs::metadata(&stamp).expect("it is there");
-            fs::remove_file(&stamp).expect("it is there");
-            meta.ctime() * 1_000_000_000 + meta.ctime_nsec()
-        };
-        // Times that somebody has asked for may be ahead of the ticks, which come every 10 ms at least.
-        let past = now() + 10_000_000;
-        while now() <= past {}
     }
 
     /// Renames beneath the watched directory.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use notifyit_tests::wait_for_a_tick;
+
 use super::{Case, both, deliveries, repeat};
 
 #[test]
@@ -29,7 +31,7 @@ fn what_was_there_before_is_left_alone_by_default() {
             host.mkdir(format!("{}/sub", n % 20));
             host.write(format!("{}/sub/{n}", n % 20), "x");
         }
-        host.wait_for_a_tick();
+        wait_for_a_tick();
         let host = host.start();
         host.write("marker", "x");
         Case::all("--existing skip", &host)
