@@ -171,8 +171,33 @@ fn a_file_system_that_is_mounted_after_the_start_is_looked_into() {
 }
 
 #[test]
-fn a_mount_beneath_a_root_is_watched_and_what_it_covered_is_found_at_its_end() {
-    let host = host();
+fn a_mount_beneath_a_root_is_left_out_and_what_it_covered_is_found_at_its_end() {
+    for arguments in [&[][..], &["--poll=100ms"]] {
+        let host = host().args(arguments.iter().copied());
+        let behind = host.temp().join("behind");
+        let Some(_behind) = bind(&host.root(), &behind) else { return };
+        let host = host.start();
+        finish_some(&host);
+        let Some(over) = tmpfs(&host.path("sub")) else { return };
+        host.logged(&["WARN", "sub\" is left out", "is mounted there", "cross_mounts"]);
+        host.write("sub/over.txt", "x");
+        fs::write(behind.join("sub/deep/hidden.txt"), "x").unwrap();
+        host.write("beside.txt", "x");
+        host.handled("recorder", "beside.txt");
+        unmount(over);
+        host.handled("recorder", "sub/deep/hidden.txt");
+        host.write("sub/deep/later.txt", "x");
+        host.handled("recorder", "sub/deep/later.txt");
+        finished_once(&host);
+        assert!(host.attempts("recorder", "sub/over.txt").is_empty());
+        assert_eq!(host.count_logged(&["is left out"]), 1);
+        host.stop().success();
+    }
+}
+
+#[test]
+fn a_mount_beneath_a_root_is_watched_if_asked_for_and_what_it_covered_is_found_at_its_end() {
+    let host = host().arg("--cross-mounts");
     let behind = host.temp().join("behind");
     let Some(_behind) = bind(&host.root(), &behind) else { return };
     let host = host.start();

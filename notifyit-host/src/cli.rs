@@ -91,6 +91,10 @@ pub struct WatchArgs {
     #[arg(short, long)]
     pub recursive: bool,
 
+    /// With -r: watch what is mounted beneath each DIR too.
+    #[arg(long)]
+    pub cross_mounts: bool,
+
     /// Run every plugin in this directory (may be repeated).
     ///
     /// Plugins are files that end in `.so`. With -p, the directory is only where names are looked up.

@@ -230,6 +230,7 @@ fn roots(settings: &Settings) -> Vec<Root> {
         name: watch.name.clone(),
         path: watch.path.clone(),
         recursive: watch.recursive,
+        cross_mounts: watch.cross_mounts,
         patterns: watch.patterns.clone(),
         may_be_missing: if watch.missing == Missing::Wait { MayBeMissing::Yes } else { MayBeMissing::No },
         backend: match watch.backend {

@@ -261,7 +261,7 @@ fn a_file_that_is_wrong_is_told_by_line_column_and_key() {
             etc/n.toml:2:21: host.plugin_dirs: a path cannot be empty
             etc/n.toml:1:1: watch: invalid type: table, expected a list: each watch begins with [[watch]]
             etc/n.toml:2:1: watch: missing key `path`
-            etc/n.toml:1:24: watch.pth: unknown key `pth`, expected one of `name`, `path`, `recursive`, `include`, `exclude`, `ignore_case`, `existing`, `missing`, `backend`, `poll`, `stable_for`
+            etc/n.toml:1:24: watch.pth: unknown key `pth`, expected one of `name`, `path`, `recursive`, `cross_mounts`, `include`, `exclude`, `ignore_case`, `existing`, `missing`, `backend`, `poll`, `stable_for`
             etc/n.toml:5:3: watch.exclude: bad pattern "[a": unclosed character class; missing ']'
             etc/n.toml:3:12: watch.existing: unknown value `maybe`, expected `skip` or `deliver`
             etc/n.toml:3:11: watch.missing: unknown value `skip`, expected `error` or `wait`

@@ -21,6 +21,8 @@ pub struct WatchSettings {
     pub path: PathBuf,
     /// Is what lies beneath its directories watched too?
     pub recursive: bool,
+    /// Also what is mounted beneath it?
+    pub cross_mounts: bool,
     /// What of it is delivered.
     pub patterns: Patterns,
     /// What to do with files that are there before the start.
@@ -72,6 +74,7 @@ fn written_watch(ground: &Ground<'_>, watch: Watch, before: &[Draft]) -> Result<
         name: String::new(),
         path: ground.absolute(&watch.path),
         recursive: watch.recursive,
+        cross_mounts: watch.cross_mounts,
         patterns: Patterns::compile(&watch.include, &watch.exclude, case)?,
         existing: ground.args.existing.unwrap_or(watch.existing),
         missing: if ground.args.wait { Missing::Wait } else { watch.missing },
@@ -109,6 +112,7 @@ fn typed_watches(ground: &Ground<'_>) -> Result<Vec<Draft>> {
         name: String::new(),
         path,
         recursive: args.recursive,
+        cross_mounts: args.cross_mounts,
         patterns: patterns.clone(),
         existing: args.existing.unwrap_or_default(),
         missing: if args.wait { Missing::Wait } else { Missing::Error },
@@ -122,6 +126,7 @@ fn typed_watches(ground: &Ground<'_>) -> Result<Vec<Draft>> {
 fn flag_for_dirs(args: &WatchArgs) -> Option<&'static str> {
     let flags = [
         (args.recursive, "--recursive"),
+        (args.cross_mounts, "--cross-mounts"),
         (!args.include.is_empty(), "--include"),
         (!args.exclude.is_empty(), "--exclude"),
         (args.ignore_case, "--ignore-case"),

@@ -47,6 +47,8 @@ pub(super) struct Watch {
     #[serde(default)]
     pub(super) recursive: bool,
     #[serde(default)]
+    pub(super) cross_mounts: bool,
+    #[serde(default)]
     pub(super) include: Vec<Glob>,
     #[serde(default)]
     pub(super) exclude: Vec<Glob>,

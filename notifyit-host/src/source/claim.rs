@@ -67,8 +67,8 @@ impl<S: Sink> Source<S> {
     /// Which directory lies at a node's path.
     fn identity_at(&self, node: NodeId) -> Option<Identity> {
         let relative = self.tree.read().relative_dir(node);
-        let root = walk::open_root(&self.root_path(node)).ok()?;
-        let directory = walk::open_beneath(&root, relative.as_os_str().as_bytes()).ok()?;
+        let top = walk::open_root(self.root_of(node)).ok()?;
+        let directory = top.open_beneath(relative.as_os_str().as_bytes()).ok()?;
         sys::identity_of(&directory).ok()
     }
 

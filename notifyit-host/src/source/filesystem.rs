@@ -127,7 +127,7 @@ impl Kind {
 ///
 /// The directory cannot be opened.
 pub fn inodes_last(directory: &Path) -> io::Result<bool> {
-    Ok(Kind::of(&walk::open_root(directory)?)?.inodes == Inodes::Last)
+    Ok(Kind::of(&walk::open(directory)?)?.inodes == Inodes::Last)
 }
 
 /// NFS and CIFS show a file as it was up to this long ago (`acregmin`), more if it has not changed for long.
@@ -183,6 +183,7 @@ mod tests {
             name: String::new(),
             path: "/".into(),
             recursive: true,
+            cross_mounts: false,
             patterns: Patterns::default(),
             may_be_missing: MayBeMissing::No,
             backend,

@@ -14,18 +14,18 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use inotify::WatchMask;
 use rustix::io::Errno;
 use tracing::debug;
 
-use super::Sink;
 use super::inotify::{MovedAway, Source};
 use super::rescan::{Arrival, Order};
 use super::roots::no_watch_left;
-use super::walk;
+use super::walk::{self, Top};
+use super::{Root, Sink};
 use crate::event::{NodeId, WatchId};
 use crate::sys;
 
@@ -47,6 +47,8 @@ pub(super) enum Look {
 pub(super) enum Refusal {
     /// It is gone, or no directory any more: an event tells, or has told.
     Vanished,
+    /// Something is mounted there, and the root is not to cross mounts.
+    Mounted,
     /// It cannot be read: said, and left out.
     Denied(io::Error),
     /// The kernel has no watch left for this user.
@@ -58,7 +60,8 @@ pub(super) enum Refusal {
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Refusal::Vanished,
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Refusal::Vanished,
+            Some(Errno::XDEV) => Refusal::Mounted,
             Some(Errno::ACCESS | Errno::PERM) => Refusal::Denied(error),
             Some(Errno::NOSPC) => Refusal::NoWatchLeft,
             _ => Refusal::Failed(error),
@@ -78,7 +81,6 @@ impl<S: Sink> Source<S> {
         if !root.recursive || root.patterns.excludes_dir(&relative) {
             return;
         }
-        let path = root.path.clone();
         let known = self.tree.read().child(parent, name);
         match known.map(|known| self.look(known)) {
             Some(Look::Same) => return,
@@ -90,11 +92,11 @@ impl<S: Sink> Source<S> {
         }
         let node = self.tree.write().add_child(parent, name);
         let mut seen = HashSet::new();
-        let result = walk::open_root(&path)
+        let result = walk::open_root(self.root_of(node))
             .map_err(anyhow::Error::from)
-            .and_then(|fd| self.watch_beneath(&fd, node, &mut seen));
+            .and_then(|top| self.watch_beneath(&top, node, &mut seen));
         if let Err(error) = result {
-            self.say_failed(&path.join(relative), &error);
+            self.say_failed(&self.root_of(node).path.join(relative), &error);
         }
         if !seen.is_empty() {
             let since_nanos = self.drained_nanos.saturating_sub(CLOCK_SLACK);
@@ -206,7 +208,7 @@ impl<S: Sink> Source<S> {
     /// There is no watch for the root itself, or it cannot be read. What refuses its watch further down is listed.
     pub(super) fn watch_beneath(
         &mut self,
-        root: &OwnedFd,
+        top: &Top,
         start: NodeId,
         seen: &mut HashSet<NodeId>,
     ) -> Result<()> {
@@ -215,7 +217,7 @@ impl<S: Sink> Source<S> {
             if !self.tree.read().is_alive(node) {
                 continue;
             }
-            match self.watch_one(root, node, &mut todo) {
+            match self.watch_one(top, node, &mut todo) {
                 Ok(node) => {
                     seen.insert(node);
                 }
@@ -225,6 +227,10 @@ impl<S: Sink> Source<S> {
                     if let Some((parent, name)) = place {
                         self.doubt(parent, &name, Arrival::Made);
                     }
+                }
+                Err(Refusal::Mounted) => {
+                    self.say_mounted(node);
+                    self.drop_subtree(node);
                 }
                 Err(Refusal::NoWatchLeft) if self.tree.read().is_root(node) => bail!(no_watch_left()),
                 Err(Refusal::NoWatchLeft) => self.refuse(node, &no_watch_left()),
@@ -253,12 +259,12 @@ impl<S: Sink> Source<S> {
 
     /// Watches one directory, then lists it: what appears in between is told by an event *and* found by the listing.
     /// Returns the node that it has: another one, if its watch shows that it was renamed.
-    fn watch_one(&mut self, root: &OwnedFd, node: NodeId, todo: &mut Vec<NodeId>) -> Result<NodeId, Refusal> {
+    fn watch_one(&mut self, top: &Top, node: NodeId, todo: &mut Vec<NodeId>) -> Result<NodeId, Refusal> {
         let (watch, relative) = {
             let tree = self.tree.read();
             (tree.watch(node), tree.relative_dir(node))
         };
-        let directory = walk::open_beneath(root, relative.as_os_str().as_bytes())?;
+        let directory = top.open_beneath(relative.as_os_str().as_bytes())?;
         let wd = self.add_watch(node, &directory)?;
         let node = self.claim(node, wd, sys::identity_of(&directory)?)?;
         let root = &self.roots[usize::from(watch.0)].root;
@@ -302,8 +308,8 @@ impl<S: Sink> Source<S> {
     /// Looks at what lies at a node's path.
     pub(super) fn look(&mut self, node: NodeId) -> Look {
         let relative = self.tree.read().relative_dir(node);
-        let opened = walk::open_root(&self.root_path(node))
-            .and_then(|root| walk::open_beneath(&root, relative.as_os_str().as_bytes()));
+        let opened = walk::open_root(self.root_of(node))
+            .and_then(|top| top.open_beneath(relative.as_os_str().as_bytes()));
         let Ok(directory) = opened else { return Look::Missing };
         match self.add_watch(node, &directory) {
             Ok(wd) if Some(wd) == self.tree.read().wd(node) => Look::Same,
@@ -321,7 +327,6 @@ impl<S: Sink> Source<S> {
     /// A directory was renamed to where other patterns hold, or the same say something else: drops what is excluded
     /// now, and watches what no longer is.
     fn adopt_again(&mut self, node: NodeId) {
-        let path = self.root_path(node);
         let below: Vec<NodeId> = self.tree.read().below(node).collect();
         for node in below {
             let tree = self.tree.read();
@@ -332,17 +337,17 @@ impl<S: Sink> Source<S> {
                 self.drop_subtree(node);
             }
         }
-        let walked = walk::open_root(&path)
+        let walked = walk::open_root(self.root_of(node))
             .map_err(anyhow::Error::from)
-            .and_then(|fd| self.watch_beneath(&fd, node, &mut HashSet::new()));
+            .and_then(|top| self.watch_beneath(&top, node, &mut HashSet::new()));
         if let Err(error) = walked {
-            self.say_failed(&path, &error);
+            self.say_failed(&self.root_of(node).path.clone(), &error);
         }
     }
 
-    pub(super) fn root_path(&self, node: NodeId) -> PathBuf {
+    pub(super) fn root_of(&self, node: NodeId) -> &Root {
         let watch = self.tree.read().watch(node);
-        self.roots[usize::from(watch.0)].root.path.clone()
+        &self.roots[usize::from(watch.0)].root
     }
 
     /// Takes a directory and all beneath it out of the tree and out of the kernel.

@@ -62,6 +62,8 @@ pub struct Root {
     pub path: PathBuf,
     /// Also everything beneath it?
     pub recursive: bool,
+    /// Also what is mounted beneath it?
+    pub cross_mounts: bool,
     /// Which directories beneath it are not to be watched.
     pub patterns: Patterns,
     /// Is it no error if it is not there at the start?

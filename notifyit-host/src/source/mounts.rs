@@ -4,23 +4,29 @@
 //! So the identities of the roots are compared: every few seconds, when the mount table has changed, and when what an
 //! event named is unexpectedly missing. A mount *beneath* a root is no other root, but its tree is walked again.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Sink;
 use super::inotify::Source;
 use super::rescan::Order;
 use super::roots::{Rooted, State};
+use crate::event::NodeId;
 
 /// How often the roots' identities are compared, whatever is told.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 /// proc(5): polls as urgent when something was mounted or unmounted.
 const TABLE: &str = "/proc/self/mountinfo";
+
+/// Why a mount point is left out, and what can be done.
+pub(super) const WHY_NOT_CROSSED: &str = "another file system is mounted there; give it a watch of its own, or have \
+                                          this one cross mounts (cross_mounts = true, --cross-mounts)";
 
 /// What is mounted, as far as the roots are concerned.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub(super) struct Mounts {
     table: Option<File>,
     /// What is mounted beneath each root.
     beneath: Vec<Vec<Mounted>>,
+    /// Mount points that were said to be left out.
+    said: HashSet<PathBuf>,
     compare_at: Instant,
 }
 
@@ -39,7 +47,8 @@ impl Mounts {
     /// To be called before the first look at a root.
     pub(super) fn new(roots: &[Rooted], now: Instant) -> Mounts {
         let table = File::open(TABLE).ok();
-        Mounts { table, beneath: beneath_each(roots), compare_at: now + COMPARE_EVERY }
+        let (beneath, said) = (beneath_each(roots), HashSet::new());
+        Mounts { table, beneath, said, compare_at: now + COMPARE_EVERY }
     }
 
     /// To be polled with the other descriptors.
@@ -66,6 +75,14 @@ impl<S: Sink> Source<S> {
             if let State::Watched(node, _) = self.roots[index].state {
                 self.check_root(node);
             }
+        }
+    }
+
+    /// A directory is left out, for something is mounted there.
+    pub(super) fn say_mounted(&mut self, node: NodeId) {
+        let path = self.tree.read().path(node);
+        if self.mounts.said.insert(path.clone()) {
+            warn!("{path:?} is left out: {}", WHY_NOT_CROSSED);
         }
     }
 

@@ -8,18 +8,18 @@
 use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::{Dir, fstat};
-use rustix::io::Errno;
 use tracing::{debug, info, warn};
 
+use super::Root;
 use super::filesystem::{Kind, Terms};
+use super::mounts::WHY_NOT_CROSSED;
 use super::rescan::{Finder, Found, Order, Rescan, Tally, Turn};
-use super::walk;
+use super::walk::{self, Top};
 use crate::event::{NodeId, WatchId};
 use crate::sys::{self, Stat};
 
@@ -37,6 +37,8 @@ pub(super) struct Memory {
     is_away: bool,
     identities: FxHashMap<NodeId, Identity>,
     nodes: FxHashMap<Identity, NodeId>,
+    /// Mount points that were said to be left out.
+    mounts_said: FxHashSet<PathBuf>,
 }
 
 /// One walk.
@@ -44,7 +46,7 @@ struct Walk {
     root: NodeId,
     watch: WatchId,
     terms: Terms,
-    top: OwnedFd,
+    top: Top,
     device: u64,
     /// Every directory that was found.
     seen: FxHashSet<NodeId>,
@@ -60,6 +62,7 @@ impl Memory {
             is_away: false,
             identities: FxHashMap::default(),
             nodes: FxHashMap::default(),
+            mounts_said: FxHashSet::default(),
         }
     }
 
@@ -101,24 +104,25 @@ impl<F: Finder> Rescan<F> {
     /// Can every root that is polled be listed?
     pub(super) fn can_reach_all(&self) -> bool {
         self.polled.iter().all(|(root, memory)| {
-            let path = self.path_of(*root);
-            memory.on.is_none_or(|on| reach(&path, on).is_ok())
+            let root = self.root_of(*root);
+            memory.on.is_none_or(|on| reach(root, on).is_ok())
         })
     }
 
-    fn path_of(&self, root: NodeId) -> std::path::PathBuf {
+    fn root_of(&self, root: NodeId) -> &Root {
         let watch = self.tree.read().watch(root);
-        self.roots[usize::from(watch.0)].path.clone()
+        &self.roots[usize::from(watch.0)]
     }
 
     /// Returns whether the root could be listed.
     fn walk_root(&mut self, root: NodeId, order: &Order, tally: &mut Tally) -> bool {
-        let path = self.path_of(root);
-        let Some(memory) = self.polled.get_mut(&root) else { return false };
-        let opened = match memory.on {
-            Some(on) => reach(&path, on),
-            None => open(&path),
+        let path = self.root_of(root).path.clone();
+        let Some(on) = self.polled.get(&root).map(|memory| memory.on) else { return false };
+        let opened = match on {
+            Some(on) => reach(self.root_of(root), on),
+            None => open(self.root_of(root)),
         };
+        let Some(memory) = self.polled.get_mut(&root) else { return false };
         let (top, kind, device) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -152,6 +156,19 @@ impl<F: Finder> Rescan<F> {
         true
     }
 
+    /// Something is mounted over a directory: what is known of it stays.
+    fn leave_out(&mut self, walk: &mut Walk, parent: NodeId, name: &OsStr) {
+        let (path, known) = {
+            let tree = self.tree.read();
+            (tree.path(parent).join(name), tree.child(parent, name))
+        };
+        walk.seen.extend(known);
+        let memory = self.polled.get_mut(&walk.root);
+        if memory.is_some_and(|memory| memory.mounts_said.insert(path.clone())) {
+            warn!("{path:?} is left out: {WHY_NOT_CROSSED}");
+        }
+    }
+
     /// Lists one directory: looks at its files, notes its directories.
     fn walk_one(
         &mut self,
@@ -166,7 +183,7 @@ impl<F: Finder> Rescan<F> {
             let tree = self.tree.read();
             (tree.serial(node), tree.relative_dir(node))
         };
-        let opened = walk::open_beneath(&walk.top, relative.as_os_str().as_bytes())?;
+        let opened = walk.top.open_beneath(relative.as_os_str().as_bytes())?;
         tally.directories += 1;
         let mut listing = Dir::new(opened)?;
         let mut directories: Vec<(OsString, Stat)> = Vec::new();
@@ -196,6 +213,10 @@ impl<F: Finder> Rescan<F> {
         for (name, stat) in directories {
             let root = &self.roots[usize::from(walk.watch.0)];
             if root.recursive && !root.patterns.excludes_dir(&relative.join(&name)) {
+                if stat.device != walk.device && !root.cross_mounts {
+                    self.leave_out(walk, node, &name);
+                    continue;
+                }
                 let child = self.place(walk, node, &name, (stat.device == walk.device, stat.inode));
                 if walk.seen.insert(child) {
                     todo.push(child);
@@ -255,30 +276,21 @@ impl<F: Finder> Rescan<F> {
     }
 }
 
-fn open(path: &Path) -> io::Result<(OwnedFd, Kind, u64)> {
-    let top = walk::open_root(path)?;
-    let (kind, device) = (Kind::of(&top)?, fstat(&top)?.st_dev);
+fn open(root: &Root) -> io::Result<(Top, Kind, u64)> {
+    let top = walk::open_root(root)?;
+    let (kind, device) = (Kind::of(&top.directory)?, fstat(&top.directory)?.st_dev);
     Ok((top, kind, device))
 }
 
 /// Opens a root that was on this file system and device before. A mount point whose file system is not mounted is not
 /// the root: what was in it is not gone.
-fn reach(path: &Path, (kind, device): (Kind, u64)) -> io::Result<(OwnedFd, Kind, u64)> {
-    let opened = open(path)?;
+fn reach(root: &Root, (kind, device): (Kind, u64)) -> io::Result<(Top, Kind, u64)> {
+    let opened = open(root)?;
     if opened.1 != kind {
         return Err(io::Error::other("another file system is there"));
     }
-    if opened.2 != device && walk::is_empty(&opened.0)? {
+    if opened.2 != device && opened.0.is_empty()? {
         return Err(io::Error::other("an empty directory of another file system is there"));
     }
     Ok(opened)
-}
-
-/// Can it be listed?
-///
-/// # Errors
-///
-/// What keeps it from that.
-pub(super) fn try_listing(root: &OwnedFd) -> Result<(), Errno> {
-    walk::open_beneath(root, b"").map(drop).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
 }

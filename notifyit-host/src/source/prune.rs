@@ -91,13 +91,13 @@ impl<F: Finder> Rescan<F> {
             let tree = self.tree.read();
             (tree.watch(root), tree.terms(tree.watch(root)))
         };
-        let top = walk::open_root(&self.roots[usize::from(watch.0)].path)?;
-        let identity = sys::identity_of(&top)?;
-        let number = fstatvfs(&top)?.f_fsid;
+        let top = walk::open_root(&self.roots[usize::from(watch.0)])?;
+        let identity = sys::identity_of(&top.directory)?;
+        let number = fstatvfs(&top.directory)?.f_fsid;
         // Device numbers are given anew at each boot.
-        let filesystem = if number == 0 { u64::from(Kind::of(&top)?.magic()) } else { number };
+        let filesystem = if number == 0 { u64::from(Kind::of(&top.directory)?.magic()) } else { number };
         let inode = if terms.inodes_last { identity.inode } else { 0 };
-        Ok((RootSeen { watch, filesystem, inode, is_empty: walk::is_empty(&top)? }, identity))
+        Ok((RootSeen { watch, filesystem, inode, is_empty: top.is_empty()? }, identity))
     }
 
     fn prune_beneath(&mut self, root: NodeId, identity: Identity) {
@@ -132,11 +132,11 @@ impl<F: Finder> Rescan<F> {
             }
             (tree.watch(node), tree.serial(node), tree.relative_dir(node))
         };
-        let top = walk::open_root(&self.roots[usize::from(watch.0)].path)?;
-        if sys::identity_of(&top)? != identity {
+        let top = walk::open_root(&self.roots[usize::from(watch.0)])?;
+        if sys::identity_of(&top.directory)? != identity {
             return Err(io::Error::other("its root is another directory now"));
         }
-        let directory = walk::open_beneath(&top, relative.as_os_str().as_bytes())?;
+        let directory = top.open_beneath(relative.as_os_str().as_bytes())?;
         looked.push((node, relative));
         Ok(self
             .finder

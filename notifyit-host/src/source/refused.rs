@@ -124,8 +124,8 @@ impl<S: Sink> Source<S> {
             self.refused.forget(parent, name);
             return true;
         }
-        let root = walk::open_root(&self.roots[usize::from(watch.0)].root.path);
-        let opened = root.and_then(|fd| Ok((walk::open_beneath(&fd, relative.as_os_str().as_bytes())?, fd)));
+        let root = walk::open_root(&self.roots[usize::from(watch.0)].root);
+        let opened = root.and_then(|top| Ok((top.open_beneath(relative.as_os_str().as_bytes())?, top)));
         // What is beneath it is known by listing; it stays known unless there is a watch.
         match opened.and_then(|(directory, fd)| self.add_watch(parent, &directory).map(|_| fd)) {
             Err(error) => {
@@ -231,7 +231,7 @@ impl<F: Finder> Rescan<F> {
             }
             (&self.roots[usize::from(tree.watch(node).0)], tree.relative_dir(node))
         };
-        let opened = walk::open_beneath(&walk::open_root(&root.path)?, relative.as_os_str().as_bytes())?;
+        let opened = walk::open_root(root)?.open_beneath(relative.as_os_str().as_bytes())?;
         if root.recursive {
             walk::for_each_directory(opened, |name| {
                 if !root.patterns.excludes_dir(&relative.join(name))

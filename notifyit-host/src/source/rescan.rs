@@ -341,8 +341,8 @@ impl<F: Finder> Rescan<F> {
             }
             (tree.watch(node), tree.serial(node), tree.relative_dir(node))
         };
-        let opened = walk::open_root(&self.roots[usize::from(watch.0)].path)
-            .and_then(|root| walk::open_beneath(&root, relative.as_os_str().as_bytes()));
+        let opened = walk::open_root(&self.roots[usize::from(watch.0)])
+            .and_then(|top| top.open_beneath(relative.as_os_str().as_bytes()));
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {

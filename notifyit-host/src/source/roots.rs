@@ -10,7 +10,6 @@ use tracing::{error, info, warn};
 
 use super::filesystem::Kind;
 use super::inotify::Source;
-use super::poll::try_listing;
 use super::rescan::{Order, Turn};
 use super::{Backend, MayBeMissing, Root, Sink, walk};
 use crate::event::{NodeId, WatchId};
@@ -68,12 +67,12 @@ impl<S: Sink> Source<S> {
     fn add_root(&mut self, index: usize, turn: Turn) -> Result<()> {
         let watch = watch_id(index);
         let (name, path) = (self.roots[index].root.name.clone(), self.roots[index].root.path.clone());
-        let fd = walk::open_root(&path)?;
-        let kind = Kind::of(&fd)?;
+        let top = walk::open_root(&self.roots[index].root)?;
+        let kind = Kind::of(&top.directory)?;
         let terms = kind.terms(&self.roots[index].root);
         self.tree.write().set_terms(watch, terms);
         if terms.polled {
-            try_listing(&fd)?;
+            top.open_beneath(b"")?;
             say_polled(&self.roots[index].root, kind);
             self.poll_root(index, turn);
             return Ok(());
@@ -85,8 +84,8 @@ impl<S: Sink> Source<S> {
             );
         }
         let node = self.tree.write().add_root(watch, &name, &path);
-        self.roots[index].state = State::Watched(node, sys::identity_of(&fd)?);
-        let added = self.watch_beneath(&fd, node, &mut HashSet::new());
+        self.roots[index].state = State::Watched(node, sys::identity_of(&top.directory)?);
+        let added = self.watch_beneath(&top, node, &mut HashSet::new());
         if added.is_err() || self.tree.read().wd(node).is_none() {
             self.drop_subtree(node);
             self.roots[index].state = State::Missing(Instant::now() + LOOK_EVERY);
@@ -191,9 +190,9 @@ impl<S: Sink> Source<S> {
     pub(super) fn repair_root(&mut self, index: usize, node: NodeId) {
         let path = self.roots[index].root.path.clone();
         let mut seen = HashSet::new();
-        let walked = walk::open_root(&path)
+        let walked = walk::open_root(&self.roots[index].root)
             .map_err(anyhow::Error::from)
-            .and_then(|fd| self.watch_beneath(&fd, node, &mut seen));
+            .and_then(|top| self.watch_beneath(&top, node, &mut seen));
         match walked {
             Ok(()) => {
                 let gone = self.tree.read().below(node).filter(|n| !seen.contains(n)).collect::<Vec<_>>();
