@@ -292,6 +292,10 @@ impl Worker {
 
     /// The event of the last attempt is settled.
     pub(super) fn end(&mut self, work: &Work, outcome: &Outcome, behind: VecDeque<FileEvent>) {
+        if !self.burst.is_empty() && *outcome != Outcome::Gone {
+            // An older version of the file may be in the burst; the ledger is to know of this one last.
+            self.flush();
+        }
         self.enter(work, outcome);
         self.outside.settle.record(&self.lane.name, self.attempt.path(), outcome);
         self.lane.settled(1);

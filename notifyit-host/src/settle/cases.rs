@@ -43,6 +43,15 @@ impl Store {
         });
     }
 
+    pub(super) fn rename(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
+        let (stamp, trouble) = (self.get(lane, from), self.trouble(lane, from));
+        self.remove(lane, to);
+        if stamp.is_some() || trouble.is_some() {
+            self.remove(lane, from);
+            self.settle(lane, to, stamp, trouble);
+        }
+    }
+
     pub(super) fn remove(&self, lane: LaneId, place: Place<'_>) {
         let is_finished = self.get(lane, place).is_some();
         let count = &self.troubled[lane.0];

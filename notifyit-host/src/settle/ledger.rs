@@ -146,13 +146,9 @@ impl Ledger {
 
     /// Has this lane finished what is at that place, if it has this stamp?
     pub fn has(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) -> bool {
-        self.get(lane, place) == Some(stamp)
-    }
-
-    fn get(&self, lane: LaneId, place: Place<'_>) -> Option<Stamp> {
         match self {
-            Ledger::Memory(memory) => memory.get(lane, place),
-            Ledger::Store(store) => store.get(lane, place),
+            Ledger::Memory(memory) => memory.has(lane, place, stamp),
+            Ledger::Store(store) => store.get(lane, place) == Some(stamp),
         }
     }
 
@@ -205,11 +201,9 @@ impl Ledger {
 
     /// A file was renamed: what this lane has finished stays finished under the new name, and its trouble goes along.
     pub fn rename(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
-        let (stamp, trouble) = (self.get(lane, from), self.trouble(lane, from));
-        self.forget(lane, to);
-        if stamp.is_some() || trouble.is_some() {
-            self.forget(lane, from);
-            self.settle(lane, to, stamp, trouble);
+        match self {
+            Ledger::Memory(memory) => memory.rename(lane, from, to),
+            Ledger::Store(store) => store.rename(lane, from, to),
         }
     }
 

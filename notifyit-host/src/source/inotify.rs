@@ -58,6 +58,8 @@ pub struct Source<S> {
     moves: VecDeque<MovedAway>,
     pub(super) last_overflow: Option<Instant>,
     pub(super) repair_at: Option<Instant>,
+    /// When the tree was last repaired after an overflow, and how long after it.
+    pub(super) repaired: Option<(Instant, Duration)>,
 }
 
 /// The first half of a rename, waiting for its second.
@@ -114,6 +116,7 @@ impl<S: Sink> Source<S> {
             moves: VecDeque::new(),
             last_overflow: None,
             repair_at: None,
+            repaired: None,
         };
         source.add_roots()?;
         Ok(source)

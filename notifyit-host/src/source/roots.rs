@@ -20,6 +20,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// After an overflow the tree is repaired once the flood has had this long to end.
 const REPAIR_AFTER: Duration = Duration::from_millis(200);
+/// The longest that it waits if one repair is followed by an overflow again and again.
+const REPAIR_AT_LEAST: Duration = Duration::from_secs(10);
 /// Overflows closer together than this are one episode.
 const EPISODE: Duration = Duration::from_secs(5);
 
@@ -171,7 +173,16 @@ impl<S: Sink> Source<S> {
             );
         }
         self.last_overflow = Some(now);
-        self.repair_at.get_or_insert(now + REPAIR_AFTER);
+        if self.repair_at.is_none() {
+            // A repair opens every directory. Should it be that which has filled the queue again, as it may where a
+            // plugin asks for `open`, the next one has to wait longer.
+            let pause = match self.repaired {
+                Some((at, pause)) if now - at < EPISODE => (2 * pause).min(REPAIR_AT_LEAST),
+                _ => REPAIR_AFTER,
+            };
+            self.repair_at = Some(now + pause);
+            self.repaired = Some((now + pause, pause));
+        }
     }
 
     /// After an overflow the tree may be wrong: walks every root again.
