@@ -24,12 +24,13 @@
 //! nothing is called ends the row: a file that others write to all the time is not held up for long.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::Origin;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
+use super::recent::Recent;
 use crate::event::FileEvent;
 use crate::settle::ledger::Stamp;
 use crate::sys::Stat;
@@ -37,14 +38,16 @@ use crate::sys::Stat;
 /// So long the source may take to read what lay in the kernel's queue when a call ended, in nanoseconds. If it takes
 /// longer, an echo is delivered.
 const READ_WITHIN: u64 = 2_000_000_000;
-/// So many files are remembered: an echo comes behind no more than the lane's queue and the kernel's hold by default.
+/// So many of them are remembered: an echo comes behind no more than the lane's queue and the kernel's hold by default.
 /// What is forgotten earlier costs an echo that is delivered, or a `coalesce` that is not kept.
 const MOST: usize = 65_536 + 16_384;
 
-/// The calls that still matter. Bounded by [`MOST`]; the oldest is forgotten first.
+/// The calls that still matter.
 #[derive(Debug, Default)]
 pub(super) struct Handled {
-    /// By a hash of the file's place, with keys that no file's author can know.
+    recent: Recent,
+    /// The calls of which more is known than what [`Recent`] holds, by a hash of the file's place. Bounded by [`MOST`];
+    /// the oldest is forgotten first.
     calls: FxHashMap<u64, Call>,
     keys: RandomState,
     /// Keys and serial numbers, oldest first. Those of calls that another one has followed are stale.
@@ -86,8 +89,8 @@ struct Call {
     ended: u64,
     /// What changed the file later was not the handler. On a file server's clock that may be another time.
     until: u64,
-    stamp: Stamp,
-    modified: u64,
+    /// A hash of the finished stamp, with keys that no file's author can know.
+    stamp: u64,
     claim: Claim,
     /// How many rounds there were up to this call.
     rounds: u32,
@@ -112,69 +115,111 @@ pub(super) enum Echo {
 impl Handled {
     /// A call for this file has ended.
     pub(super) fn note(&mut self, event: &FileEvent, ended: Ended) {
-        let key = self.key(event);
-        self.serial += 1;
+        let key = key(event);
+        let stamp = self.keys.hash_one(Stamp::of(&ended.left));
         let before = self.calls.get(&key).filter(|call| call.is_round);
+        let is_plain = before.is_none() && ended.claim == Claim::None && ended.not_before.is_none();
+        if is_plain && ended.left.ctime_nanos <= ended.ended {
+            self.calls.remove(&key);
+            return self.recent.put(key, ended.began, ended.ended, stamp);
+        }
+        self.serial += 1;
         let call = Call {
             serial: self.serial,
             looked: ended.began,
             began: before.map_or(ended.began, |call| call.began),
             ended: ended.ended,
             until: ended.ended.max(ended.left.ctime_nanos),
-            stamp: Stamp::of(&ended.left),
-            modified: ended.left.modified_nanos(),
+            stamp,
             claim: ended.claim,
             rounds: before.map_or(0, |call| call.rounds + 1),
             is_round: false,
             not_before: ended.not_before,
         };
+        self.insert(key, call);
+    }
+
+    fn insert(&mut self, key: u64, call: Call) {
+        self.order.push_back((key, call.serial));
         self.calls.insert(key, call);
-        self.order.push_back((key, self.serial));
         if self.order.len() > MOST {
             self.forget_oldest();
         }
     }
 
+    /// More is to be known of a recent call.
+    fn promote(&mut self, key: u64, is_round: bool, not_before: Option<Instant>) {
+        let Some((began, ended, stamp)) = self.recent.get(key) else { return };
+        self.serial += 1;
+        let call = Call {
+            serial: self.serial,
+            looked: began,
+            began,
+            ended,
+            until: ended,
+            stamp,
+            claim: Claim::None,
+            rounds: 0,
+            is_round,
+            not_before,
+        };
+        self.insert(key, call);
+    }
+
     /// May this event be an echo? If so, its file is to be looked at, and then it is to be judged. Every event that
     /// arrives is to be asked about: what no longer matters is forgotten by it.
     pub(super) fn may_be_echo(&mut self, event: &FileEvent) -> bool {
-        if self.calls.is_empty() || event.origin != Origin::Live || !event.is_landing() {
+        if event.origin != Origin::Live || !event.is_landing() {
             return false;
         }
         while self.order.front().is_some_and(|oldest| self.is_over(oldest, event.seen_nanos)) {
             self.forget_oldest();
         }
-        let key = self.key(event);
-        let Some(call) = self.calls.get_mut(&key) else { return false };
-        let is_near = call.is_near(event.seen_nanos);
+        let key = key(event);
+        let Some(call) = self.calls.get_mut(&key) else {
+            let recent = self.recent.get(key);
+            return recent.is_some_and(|(began, ended, _)| is_near(began, ended, event.seen_nanos));
+        };
+        let is_near = is_near(call.began, call.ended, event.seen_nanos);
         call.is_round &= is_near;
         is_near
     }
 
     /// Is the event, whose file looks like this now, an echo? `tick` is that of the file system's clock.
     pub(super) fn judge(&mut self, event: &FileEvent, now: &Stat, tick: impl FnOnce() -> Duration) -> Echo {
-        let key = self.key(event);
-        let Some(call) = self.calls.get_mut(&key) else { return Echo::No };
-        if !call.is_near(event.seen_nanos) || now.ctime_nanos > call.until {
+        let key = key(event);
+        let stamp = self.keys.hash_one(Stamp::of(now));
+        let Some(call) = self.calls.get_mut(&key) else {
+            let Some((began, ended, finished)) = self.recent.get(key) else { return Echo::No };
+            if !is_near(began, ended, event.seen_nanos) || now.ctime_nanos > ended {
+                return Echo::No;
+            }
+            if stamp != finished {
+                self.promote(key, true, None);
+                return Echo::Round(1);
+            }
+            return own_or_young(now, (began, ended), tick());
+        };
+        if !is_near(call.began, call.ended, event.seen_nanos) || now.ctime_nanos > call.until {
             call.is_round = false;
             return Echo::No;
         }
-        if call.stamp != Stamp::of(now) {
+        if call.stamp != stamp {
             call.is_round = true;
             return Echo::Round(call.rounds + 1);
         }
         if call.claim == Claim::Rewrote {
             return Echo::Own(call.claim);
         }
-        let tick = tick();
-        if call.is_young(tick) { Echo::Young(tick) } else { Echo::Own(call.claim) }
+        own_or_young(now, (call.looked, call.ended), tick())
     }
 
     /// No version of that file is to be delivered before then.
     pub(super) fn put_off(&mut self, event: &FileEvent, until: Instant) {
-        let key = self.key(event);
-        if let Some(call) = self.calls.get_mut(&key) {
-            call.not_before = call.not_before.max(Some(until));
+        let key = key(event);
+        match self.calls.get_mut(&key) {
+            Some(call) => call.not_before = call.not_before.max(Some(until)),
+            None => self.promote(key, false, Some(until)),
         }
     }
 
@@ -183,13 +228,8 @@ impl Handled {
         if self.calls.is_empty() {
             return None;
         }
-        let until = self.calls.get(&self.key(event))?.not_before?;
+        let until = self.calls.get(&key(event))?.not_before?;
         until.checked_duration_since(now).filter(|left| !left.is_zero())
-    }
-
-    /// Two files that share one have other stamps.
-    fn key(&self, event: &FileEvent) -> u64 {
-        self.keys.hash_one((event.node, &event.name))
     }
 
     fn is_over(&self, (key, serial): &(u64, u64), seen_nanos: u64) -> bool {
@@ -210,16 +250,24 @@ impl Handled {
     }
 }
 
-impl Call {
-    fn is_near(&self, seen_nanos: u64) -> bool {
-        (self.began..=self.ended + READ_WITHIN).contains(&seen_nanos)
-    }
+/// Two files that share one have other stamps.
+fn key(event: &FileEvent) -> u64 {
+    let mut hasher = FxHasher::default();
+    (event.node, &event.name).hash(&mut hasher);
+    hasher.finish()
+}
 
-    /// Was the stamp taken within a tick of its own time? A time in the future was set by somebody, and is not young.
-    fn is_young(&self, tick: Duration) -> bool {
-        let tick = u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX);
-        tick > 0 && self.modified <= self.ended && self.modified.saturating_add(tick) >= self.looked
-    }
+fn is_near(began: u64, ended: u64, seen_nanos: u64) -> bool {
+    (began..=ended + READ_WITHIN).contains(&seen_nanos)
+}
+
+/// The stamp is the finished one: was it taken within a tick of its own time? A time in the future was set by somebody,
+/// and is not young.
+fn own_or_young(now: &Stat, (looked, ended): (u64, u64), tick: Duration) -> Echo {
+    let nanos = u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX);
+    let modified = now.modified_nanos();
+    let is_young = nanos > 0 && modified <= ended && modified.saturating_add(nanos) >= looked;
+    if is_young { Echo::Young(tick) } else { Echo::Own(Claim::None) }
 }
 
 #[cfg(test)]
@@ -369,7 +417,8 @@ mod tests {
         assert!(handled.calls.is_empty() && handled.order.is_empty());
 
         for number in 0..MOST + 10 {
-            let ended = Ended { began: BEGAN, ended: ENDED, left: OLD, claim: Claim::None, not_before: None };
+            let ended =
+                Ended { began: BEGAN, ended: ENDED, left: OLD, claim: Claim::Rewrote, not_before: None };
             handled.note(&event(&number.to_string(), BEGAN), ended);
         }
         assert_eq!((handled.calls.len(), handled.order.len()), (MOST, MOST));

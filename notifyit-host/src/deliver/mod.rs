@@ -13,6 +13,7 @@
 //! | `attempt` | where the file is now, what it is like, the call |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `handled` | which events are a handler's own closes; at most one delivery in a while |
+//! | `recent` | the calls that have just ended |
 //! | `echo` | drops those, slows down who goes round in circles |
 //! | `retry` | when to try again, and what waits until then |
 //! | `trouble` | a failed attempt: what the ledger notes, where the event waits |
@@ -32,6 +33,7 @@ mod attempt;
 mod complete;
 mod trouble;
 mod handled;
+mod recent;
 mod echo;
 mod pause;
 mod report;
