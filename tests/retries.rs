@@ -204,3 +204,14 @@ fn files_that_fail_get_all_their_attempts_also_when_they_are_too_many_for_the_qu
         host.stop().success();
     });
 }
+
+#[test]
+fn a_file_that_failed_is_tried_again_however_short_the_queue_is() {
+    let host = Host::new().plugin("recorder").set("plugin.recorder.queue=1");
+    let host = host.set(r#"plugin.recorder.retry={first="100ms",max="100ms"}"#).start();
+    host.write("a.retry.txt", "x");
+    host.answered("recorder", "a.retry.txt", 3);
+    host.write("good.txt", "x");
+    host.handled("recorder", "good.txt");
+    host.stop().success();
+}

@@ -57,9 +57,11 @@ impl Gate {
         self.has_refused
     }
 
-    /// Is the other half of the queue to be left to files that have not failed?
+    /// Is the other half of the queue to be left to files that have not failed? Where nothing is under way, one that
+    /// has failed keeps no other out, however short the queue is.
     pub(super) fn is_crowded(&self) -> bool {
-        self.lane.is_crowded(self.held + 1)
+        let is_empty = self.held == 0 && self.lane.under_way() == 0;
+        !is_empty && self.lane.is_crowded(self.held + 1)
     }
 
     pub(super) fn try_again(&mut self) {
