@@ -80,3 +80,22 @@ fn a_root_that_was_not_there_at_the_first_start_has_its_first_look_later() {
     stopped(host);
     assert_eq!(site.times("old"), 0);
 }
+
+#[test]
+fn what_was_there_before_is_skipped_also_when_the_queue_is_full() {
+    let site = Site::new();
+    stopped(site.host().args(["--include", "*.txt"]).start());
+    for n in 0..20 {
+        site.write(format!("{n}.txt"), "1");
+        site.write(format!("{n}.jpg"), "1");
+    }
+    wait_for_a_tick();
+    let host = site.host().set("plugin.recorder.queue=2").start();
+    for n in 0..20 {
+        site.wait_for(&host, &format!("{n}.txt"));
+    }
+    host.logged(&["INFO", ": 20 that were there already"]);
+    site.settle(&host, "marker");
+    stopped(host);
+    assert_eq!(site.handled().len(), 21, "no picture");
+}

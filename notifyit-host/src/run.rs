@@ -180,16 +180,17 @@ fn start_sources(
         rescans.clone(),
         entrance,
     )?;
+    // Before any other order: who looks for what a full lane did not keep takes nothing for what was there before.
+    let nodes = tree.read().all();
+    rescans.order(Order::Start { nodes });
     // What lands from now on in a directory that is polled is new.
     let patient = patient.spawn()?;
     rescans.wait_for_first_polls();
     let watching = watching(&source);
     begun.store(true, Ordering::Release);
-    let nodes = tree.read().all();
     let source = source.spawn(move |error| {
         let _ = stop.send(Stop::Failed(error));
     })?;
-    rescans.order(Order::Start { nodes });
     if let Some(every) = settings.rescan_every {
         rescans.repeat(Order::Quiet { unchanged_for: every.min(TOLD_WITHIN) }, every, Instant::now() + every);
     }

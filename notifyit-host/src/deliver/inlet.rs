@@ -127,7 +127,7 @@ impl Inlet {
     fn found_for(&mut self, lane: usize, found: &Found<'_>, relative: &Path) -> bool {
         let gate = &self.gates[lane];
         let id = gate.lane.id;
-        if matches!(found.order, Order::Behind(only) if *only != id) || gate.is_refusing() {
+        if matches!(found.order, Order::Behind(only) if *only != id) {
             return false;
         }
         let Some(kind) = gate.lane.subscription.wants_file(found.watch, relative) else { return false };
@@ -150,6 +150,10 @@ impl Inlet {
         // What has been tried, or is asked for, is none of what was there before.
         if trouble.is_none() && matches!(self.judge(found, relative, lane), Judgement::Finish) {
             self.ledger.finish(id, &version);
+            return false;
+        }
+        // Not before: who looks for it when there is room again takes nothing for what was there before.
+        if self.gates[lane].is_refusing() {
             return false;
         }
         let is_poll = matches!(found.order, Order::Poll { .. } | Order::Unwatched { .. });
