@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use notifyit_tests::Running;
+
 use crate::roots::{bind, tmpfs, unmount};
 use crate::state::{Site, stopped};
 
@@ -72,4 +74,51 @@ fn a_root_that_is_away_while_the_host_starts_loses_no_entries() {
     site.settle(&host, "marker3");
     stopped(host);
     assert_eq!((site.times("a"), site.times("sub/b"), site.times("marker1")), (1, 1, 1));
+}
+
+#[test]
+fn what_is_mounted_beneath_a_root_may_go_and_come_back() {
+    let site = Site::new();
+    let real = site.0.path().join("real");
+    let sources = [real.join("stays"), real.join("along")];
+    let [Some(_one), Some(_other)] = sources.each_ref().map(|source| tmpfs(source)) else { return };
+    let places = [site.root().join("stays"), site.root().join("goes/along")];
+    let mount = || [bind(&sources[0], &places[0]), bind(&sources[1], &places[1])];
+    let [Some(stays), Some(along)] = mount() else { return };
+    let host = site.host().arg("--cross-mounts").start();
+    for name in ["stays/a", "stays/sub/b", "goes/along/a", "goes/along/sub/b"] {
+        site.write(name, "x");
+        site.wait_for(&host, name);
+    }
+    // Each start prunes, which shows by a file that is gone. The first one notes what is mounted.
+    let leave = |host: Running, gone: &str| {
+        site.settle(&host, gone);
+        stopped(host);
+        fs::remove_file(site.root().join(gone)).expect("a file");
+    };
+    let start = || {
+        let host = site.host().args(["-v", "--cross-mounts"]).start();
+        host.logged(&["forgets 1 entries and 0 directories"]);
+        host
+    };
+    leave(host, "gone1");
+    leave(start(), "gone2");
+    unmount(stays);
+    unmount(along);
+    fs::remove_dir(site.root().join("goes/along")).expect("nothing is mounted there");
+    let host = start();
+    let [Some(stays), Some(along)] = mount() else { return };
+    site.settle(&host, "marker");
+    unmount(stays);
+    unmount(along);
+    leave(host, "gone3");
+    let [Some(_stays), Some(_along)] = mount() else { return };
+    leave(start(), "gone4");
+    fs::remove_file(site.root().join("stays/a")).expect("a file");
+    let host = site.host().args(["-v", "--cross-mounts"]).start();
+    host.logged(&["forgets 2 entries and 0 directories"]);
+    stopped(host);
+    for name in ["stays/a", "stays/sub/b", "goes/along/a", "goes/along/sub/b"] {
+        assert_eq!(site.times(name), 1, "{name}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::event::{Certainty, FileEvent, LaneId, NodeId, WatchId};
 use crate::patterns::Entry;
 use crate::settle::ledger::{Gone, Ledger, Stamp, Version};
 use crate::settle::trouble::Trouble;
-use crate::source::prune::{Lookup, RootSeen};
+use crate::source::prune::{LookedInto, RootSeen};
 use crate::source::rescan::{Arrival, Finder, Found, Order, Turn};
 use crate::source::shared::{Numbering, SharedTree};
 use crate::sys;
@@ -260,8 +260,8 @@ impl Finder for Inlet {
         self.may_forget_beneath(root)
     }
 
-    fn look_for_gone(&mut self, node: NodeId, directory: u64, lookup: &Lookup<'_>) -> usize {
-        self.find_gone(node, directory, lookup)
+    fn look_for_gone(&mut self, directory: LookedInto<'_>) -> usize {
+        self.find_gone(directory)
     }
 
     fn has_gone(&self) -> bool {

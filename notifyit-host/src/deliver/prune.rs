@@ -6,7 +6,7 @@ use tracing::debug;
 use super::inlet::Inlet;
 use crate::event::NodeId;
 use crate::settle::ledger::{Gone, There};
-use crate::source::prune::{Lookup, RootSeen};
+use crate::source::prune::{LookedInto, RootSeen};
 
 impl Inlet {
     pub(super) fn may_forget_beneath(&self, root: &RootSeen) -> bool {
@@ -14,8 +14,9 @@ impl Inlet {
         self.ledger.may_forget(watch, (root.filesystem, root.inode), root.is_empty)
     }
 
-    pub(super) fn find_gone(&mut self, node: NodeId, directory: u64, lookup: &Lookup<'_>) -> usize {
-        let gone = self.ledger.gone_in(directory, &|name| match lookup(name) {
+    pub(super) fn find_gone(&mut self, directory: LookedInto<'_>) -> usize {
+        let LookedInto { node, number, mounted, lookup } = directory;
+        let gone = self.ledger.gone_in((number, mounted), &|name| match lookup(name) {
             Ok(Some(stat)) if stat.is_file() => There::File,
             Ok(Some(stat)) if stat.is_directory() => There::Directory,
             Ok(_) => There::Nothing,

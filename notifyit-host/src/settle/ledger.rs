@@ -297,12 +297,16 @@ impl Ledger {
         }
     }
 
-    /// What is known of a directory, and gone.
+    /// What is known of a directory, and gone. If something is mounted there, its file system and inode are told.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    pub fn gone_in(&self, directory: u64, look: &dyn Fn(&OsStr) -> There) -> Result<Vec<Gone>> {
+    pub fn gone_in(
+        &self,
+        directory: (u64, Option<(u64, u64)>),
+        look: &dyn Fn(&OsStr) -> There,
+    ) -> Result<Vec<Gone>> {
         match self {
             Ledger::Memory(_) => Ok(Vec::new()),
             Ledger::Store(store) => store.gone_in(directory, look),

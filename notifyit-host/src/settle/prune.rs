@@ -4,6 +4,7 @@
 //! | fact | is |
 //! |---|---|
 //! | `root/WATCH` | the file system and the inode of the root that the ledger was filled from |
+//! | `mount/NUMBER` | the same of what is mounted at a directory beneath a root |
 //!
 //! What a commit of the writer has changed since it was looked at stays.
 
@@ -87,7 +88,8 @@ impl Store {
     /// the ledger has doubled.
     pub(super) fn may_forget(&self, watch: &str, (filesystem, inode): (u64, u64), is_empty: bool) -> bool {
         // What has not been written down yet is not old enough to be pruned.
-        let Some(known) = self.known_root(watch) else { return false };
+        let name = root_name(watch);
+        let Some(known) = self.known_root(&name) else { return false };
         let has_doubled = self.inner.size.doubled.load(Ordering::Relaxed);
         if known.0 != filesystem {
             info!(
@@ -97,7 +99,7 @@ impl Store {
         }
         let may = has_doubled || (known.1 == inode && !is_empty);
         if may && known.1 != inode {
-            self.write_root(watch, (filesystem, inode));
+            self.write_root(name, Some((filesystem, inode)));
         }
         may
     }
@@ -105,27 +107,41 @@ impl Store {
     /// This is a watch's root, which is about to be looked into: what is finished from now on is from there, unless
     /// there are entries already.
     pub(super) fn root_is(&self, watch: &str, root: (u64, u64)) {
-        let known = self.known_root(watch);
+        let name = root_name(watch);
+        let known = self.known_root(&name);
         if known.is_none() || (known != Some(root) && matches!(self.has_entries(watch), Ok(false))) {
-            self.write_root(watch, root);
+            self.write_root(name, Some(root));
         }
     }
 
-    fn known_root(&self, watch: &str) -> Option<(u64, u64)> {
-        let name = format!("root/{watch}");
+    /// May what is gone in this directory be forgotten? Not while something else is mounted there than before, or
+    /// nothing, nor while the mount has taken its directory along; but when the ledger has doubled.
+    fn may_forget_in(&self, (directory, mounted): (u64, Option<(u64, u64)>)) -> bool {
+        let name = format!("mount/{directory}");
+        let known = self.known_root(&name);
+        if known != mounted && (known.is_none() || self.inner.size.doubled.load(Ordering::Relaxed)) {
+            self.write_root(name, mounted);
+            // What is known may be of the directory beneath the mount.
+            return known.is_some();
+        }
+        known == mounted
+    }
+
+    fn known_root(&self, name: &str) -> Option<(u64, u64)> {
         let waiting = {
             let changes = self.inner.lock();
             let facts = changes.writing.facts.iter().chain(&changes.now.facts);
-            facts.rev().find(|(fact, _)| *fact == name).map(|(_, value)| value.clone())
+            facts.rev().find(|(fact, _)| fact == name).map(|(_, value)| value.clone())
         };
-        let known = waiting.or_else(|| fact(&self.inner.database, &name).ok().flatten())?;
+        let known = waiting.or_else(|| fact(&self.inner.database, name).ok().flatten())?;
         let (filesystem, inode) = known.split_at_checked(8)?;
         Some((number_of(filesystem)?, number_of(inode)?))
     }
 
-    fn write_root(&self, watch: &str, (filesystem, inode): (u64, u64)) {
-        let value = [filesystem.to_be_bytes(), inode.to_be_bytes()].concat();
-        self.inner.change(|batch| batch.facts.push((format!("root/{watch}"), value)));
+    fn write_root(&self, name: String, root: Option<(u64, u64)>) {
+        let bytes =
+            |(filesystem, inode): (u64, u64)| [filesystem.to_be_bytes(), inode.to_be_bytes()].concat();
+        self.inner.change(|batch| batch.facts.push((name, root.map_or_else(Vec::new, bytes))));
     }
 
     fn has_entries(&self, watch: &str) -> Result<bool> {
@@ -148,9 +164,16 @@ impl Store {
     }
 
     /// What is known of a directory, and gone.
-    pub(super) fn gone_in(&self, directory: u64, look: &dyn Fn(&OsStr) -> There) -> Result<Vec<Gone>> {
-        let disk = snapshot(&self.inner.database)?;
+    pub(super) fn gone_in(
+        &self,
+        (directory, mounted): (u64, Option<(u64, u64)>),
+        look: &dyn Fn(&OsStr) -> There,
+    ) -> Result<Vec<Gone>> {
         let mut gone = Vec::new();
+        if !self.may_forget_in((directory, mounted)) {
+            return Ok(gone);
+        }
+        let disk = snapshot(&self.inner.database)?;
         let is_gone =
             |key: &[u8]| matches!(look(OsStr::from_bytes(&key[12..])), There::Nothing | There::Directory);
         for (from, to) in files_in(directory, self.inner.instances) {
@@ -170,7 +193,8 @@ impl Store {
         let (from, to) = children(directory);
         for entry in disk.directories.range::<&[u8]>(&*from..&*to)? {
             let (key, number) = entry?;
-            if matches!(look(OsStr::from_bytes(&key.value()[8..])), There::Nothing | There::File) {
+            let is_gone = matches!(look(OsStr::from_bytes(&key.value()[8..])), There::Nothing | There::File);
+            if is_gone && self.may_forget_in((number.value(), None)) {
                 gone.push(Gone::Directory(key.value().into(), number.value()));
             }
         }
@@ -184,6 +208,10 @@ impl Store {
             self.inner.change(|batch| batch.gone.push(Pruned { gone, known }));
         }
     }
+}
+
+fn root_name(watch: &str) -> String {
+    format!("root/{watch}")
 }
 
 /// What is gone, and what only seems so: what has a number that is known.
@@ -298,7 +326,7 @@ mod tests {
             b"b" | b"y" => There::Nothing,
             _ => There::Unknown,
         };
-        let gone = store.gone_in(1, &look).unwrap();
+        let gone = store.gone_in((1, None), &look).unwrap();
         store.forget_gone(gone, FxHashSet::default());
         drop(store);
         let store = Store::open(dir.path(), &["one", "two"]).unwrap();
@@ -314,7 +342,7 @@ mod tests {
     fn what_has_come_in_the_meantime_stays() {
         let dir = tempfile::tempdir().unwrap();
         let store = filled(&dir);
-        let gone = store.gone_in(1, &|_| There::Nothing).unwrap();
+        let gone = store.gone_in((1, None), &|_| There::Nothing).unwrap();
         store.settle(LaneId(0), (1, OsStr::new("a")), Some(stamp(2)), None);
         // Both directories were renamed.
         store.forget_gone(gone, [2, 3].into_iter().collect());

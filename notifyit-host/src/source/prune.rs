@@ -1,10 +1,12 @@
 //! Pruning: what the ledger knows of files and directories that are gone is forgotten, directory by directory.
 //!
 //! Nothing is forgotten beneath a root that is away: each directory is reached from the root anew, and only while that
-//! is the directory it was at the beginning. What was renamed while it was looked for is left for the next time.
+//! is the directory it was at the beginning. The same holds for what is mounted beneath a root. What was renamed while
+//! it was looked for is left for the next time.
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
@@ -41,6 +43,20 @@ pub struct RootSeen {
 
 /// What has a name in a directory.
 pub type Lookup<'a> = dyn Fn(&OsStr) -> io::Result<Option<Stat>> + 'a;
+
+/// A directory in which what the ledger knows is looked for.
+#[expect(missing_debug_implementations, reason = "a function has no such form")]
+#[derive(Clone, Copy)]
+pub struct LookedInto<'a> {
+    /// Its node.
+    pub node: NodeId,
+    /// Its number.
+    pub number: u64,
+    /// If it is another mount than its parent: the file system and the inode of what is mounted there.
+    pub mounted: Option<(u64, u64)>,
+    /// What is in it.
+    pub lookup: &'a Lookup<'a>,
+}
 
 impl<F: Finder> Rescan<F> {
     /// Looks for what the ledger knows and is gone, beneath each root that is there.
@@ -93,9 +109,7 @@ impl<F: Finder> Rescan<F> {
         };
         let top = walk::open_root(&self.roots[usize::from(watch.0)])?;
         let identity = sys::identity_of(&top.directory)?;
-        let number = fstatvfs(&top.directory)?.f_fsid;
-        // Device numbers are given anew at each boot.
-        let filesystem = if number == 0 { u64::from(Kind::of(&top.directory)?.magic()) } else { number };
+        let filesystem = filesystem(&top.directory)?;
         let inode = if terms.inodes_last { identity.inode } else { 0 };
         Ok((RootSeen { watch, filesystem, inode, is_empty: top.is_empty()? }, identity))
     }
@@ -138,9 +152,9 @@ impl<F: Finder> Rescan<F> {
         }
         let directory = top.open_beneath(relative.as_os_str().as_bytes())?;
         looked.push((node, relative));
-        Ok(self
-            .finder
-            .look_for_gone(node, number, &|name| sys::stat_in(std::os::fd::AsFd::as_fd(&directory), name)))
+        let (mounted, lookup) =
+            (mounted(&directory, identity)?, |name: &OsStr| sys::stat_in(directory.as_fd(), name));
+        Ok(self.finder.look_for_gone(LookedInto { node, number, mounted, lookup: &lookup }))
     }
 
     /// Has forgotten what was found gone in directories that are still where they were when it was looked for.
@@ -165,6 +179,22 @@ impl<F: Finder> Rescan<F> {
         };
         self.finder.forget_gone(&in_place, known);
     }
+}
+
+/// The file system's own number, which lasts; where there is none, that of its kind.
+fn filesystem(directory: &OwnedFd) -> io::Result<u64> {
+    let number = fstatvfs(directory)?.f_fsid;
+    // Device numbers are given anew at each boot.
+    if number == 0 { Ok(u64::from(Kind::of(directory)?.magic())) } else { Ok(number) }
+}
+
+/// What is mounted at a directory beneath a root, if anything is.
+fn mounted(directory: &OwnedFd, root: Identity) -> io::Result<Option<(u64, u64)>> {
+    let there = sys::identity_of(directory)?;
+    if there.mount == root.mount || sys::identity_of(&walk::open_above(directory)?)?.mount == there.mount {
+        return Ok(None);
+    }
+    Ok(Some((filesystem(directory)?, there.inode)))
 }
 
 impl Tree {

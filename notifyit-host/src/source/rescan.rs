@@ -23,7 +23,7 @@ use tracing::{debug, info, trace, warn};
 use super::fence::SourceHandle;
 pub use super::orders::{RescanHandle, Share};
 use super::poll::Memory;
-use super::prune::{Lookup, RootSeen};
+use super::prune::{LookedInto, RootSeen};
 use super::shared::SharedTree;
 use super::{Root, walk};
 use crate::event::{LaneId, NodeId, Sequence, WatchId};
@@ -180,8 +180,8 @@ pub trait Finder: Send {
     /// May what is gone beneath this root be forgotten?
     fn may_forget(&mut self, root: &RootSeen) -> bool;
 
-    /// Finds what is known of a directory (by node and number), and gone. Returns how much has been found in all.
-    fn look_for_gone(&mut self, node: NodeId, directory: u64, lookup: &Lookup<'_>) -> usize;
+    /// Finds what is known of a directory, and gone. Returns how much has been found in all.
+    fn look_for_gone(&mut self, directory: LookedInto<'_>) -> usize;
 
     /// Has anything been found?
     fn has_gone(&self) -> bool;

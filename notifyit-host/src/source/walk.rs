@@ -31,6 +31,11 @@ pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Opens the directory above one, only to be looked at.
+pub(super) fn open_above(directory: &OwnedFd) -> io::Result<OwnedFd> {
+    Ok(openat(directory, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// Opens a root.
 pub(super) fn open_root(root: &Root) -> io::Result<Top> {
     let mounts = if root.cross_mounts { ResolveFlags::empty() } else { ResolveFlags::NO_XDEV };
