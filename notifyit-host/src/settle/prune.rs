@@ -354,6 +354,21 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_is_made_anew_while_it_is_forgotten_keeps_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = filled(&dir);
+        let gone = store.gone_in((1, None), &|_| There::Nothing).unwrap();
+        store.forget_gone(gone, FxHashSet::default());
+        // The source finds it before that is written.
+        let number = store.number((1, OsStr::new("x")));
+        store.settle(LaneId(0), (number, OsStr::new("c")), Some(stamp(2)), None);
+        drop(store);
+        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        assert_eq!(store.number((1, OsStr::new("x"))), number);
+        assert!(has(&store, 0, number, "c") && !has(&store, 0, number, "a"));
+    }
+
+    #[test]
     fn nothing_is_forgotten_beneath_a_root_that_may_be_away() {
         let dir = tempfile::tempdir().unwrap();
         let again = |root, is_empty| {

@@ -89,6 +89,12 @@ pub(super) struct Changes {
     failing: bool,
 }
 
+impl Changes {
+    fn is_pruning(&self) -> bool {
+        !self.now.gone.is_empty() || !self.writing.gone.is_empty()
+    }
+}
+
 #[derive(Default, Clone)]
 pub(super) struct Batch {
     pub(super) files: FxHashMap<Key, Option<Stamp>>,
@@ -165,7 +171,14 @@ impl Store {
 
     pub(super) fn number(&self, place: Place<'_>) -> u64 {
         let key = directory_key(place);
+        let is_pruning = self.inner.lock().is_pruning();
         if let Some(number) = self.inner.known_number(&key) {
+            if is_pruning {
+                // Behind what is pruned: that may be the directory that was there before.
+                self.inner.change(|batch| {
+                    batch.directories.insert(key, Some(number));
+                });
+            }
             return number;
         }
         let mut changes = self.inner.lock();

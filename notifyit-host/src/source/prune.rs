@@ -170,14 +170,13 @@ impl<F: Finder> Rescan<F> {
         if wait.recv_timeout(PATIENCE).is_err() {
             return self.finder.forget_gone(&FxHashSet::default(), FxHashSet::default());
         }
-        let (in_place, known) = {
-            let tree = self.tree.read();
-            let is_in_place = |(node, relative): &(NodeId, PathBuf)| {
-                tree.is_alive(*node) && tree.relative_dir(*node) == *relative
-            };
-            (looked.into_iter().filter(is_in_place).map(|(node, _)| node).collect(), tree.serials())
+        // Until that is noted the tree stands still: a directory that is made anew has the number of the one before.
+        let tree = self.tree.read();
+        let is_in_place = |(node, relative): &(NodeId, PathBuf)| {
+            tree.is_alive(*node) && tree.relative_dir(*node) == *relative
         };
-        self.finder.forget_gone(&in_place, known);
+        let in_place = looked.into_iter().filter(is_in_place).map(|(node, _)| node).collect();
+        self.finder.forget_gone(&in_place, tree.serials());
     }
 }
 
