@@ -52,8 +52,13 @@ impl Default for Host {
 impl Host {
     /// `notifyit watch --plugin-dir PLUGINS ROOT`, in a directory of its own, with no plugin yet.
     pub fn new() -> Host {
+        Host::at(Place::new())
+    }
+
+    /// The same in a directory that there is already: another host has been at work there.
+    pub fn at(place: Place) -> Host {
         Host {
-            place: Place::new(),
+            place,
             verb: "watch",
             arguments: Vec::new(),
             directories: None,

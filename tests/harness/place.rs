@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -10,15 +11,16 @@ use crate::built::{file_name, library};
 use crate::record::{self, Record};
 
 /// A test's own directory, removed at the end. In it: `in` (the watched root), `plugins` (the plugin directory),
-/// `named` (plugins that run when they are named), and `NAME.jsonl` for each recorder.
-#[derive(Debug)]
+/// `named` (plugins that run when they are named), and `NAME.jsonl` for each recorder. A clone is the same directory.
+#[derive(Debug, Clone)]
 pub struct Place {
-    temp: TempDir,
+    temp: Arc<TempDir>,
 }
 
 impl Place {
     pub(crate) fn new() -> Place {
-        let place = Place { temp: TempDir::with_prefix("notifyit-").expect("a directory can be made") };
+        let temp = TempDir::with_prefix("notifyit-").expect("a directory can be made");
+        let place = Place { temp: Arc::new(temp) };
         for directory in ["in", "plugins", "named", "home"] {
             place.make_directory(&place.temp().join(directory));
         }
