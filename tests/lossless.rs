@@ -10,18 +10,31 @@
 //! | `moves` | directories renamed under load, links, changes of owner and mode |
 //! | `churn` | everything at once, then quiet |
 //! | `start` | what is there before, and what lands during the start |
+//! | `restarts` | what happens while the host is down, stopped or killed |
+//! | `kills` | a host that is killed again and again |
+//! | `table` | what all of that came to |
 //!
 //! A file is **handled** when a delivery had the inode, size and modification time that it has at the end; for
-//! `recorder` also the path, for `print` under any name (what it has finished stays finished when it is renamed). A
+//! `recorder` also the path, for `print` under any name (what it has finished stays finished when it is renamed). Where
+//! the host is started again, `closes` takes the place of `print`: it asks for the same and writes to a file. A
 //! delivery is **doubled** when one of the same id was answered with `done` before.
 //!
-//! Each case is run once, or `NOTIFYIT_TESTS_REPEAT` times; with `NOTIFYIT_TESTS_SLOW` the floods are larger and the
-//! churn is longer. With `--nocapture` each says `case | written | handled | doubled`.
+//! Each case is run once, or `NOTIFYIT_TESTS_REPEAT` times; with `NOTIFYIT_TESTS_SLOW` the floods are larger, the kills
+//! more and the churn longer. With `--nocapture` each run says `case | written | handled | doubled`. If
+//! `NOTIFYIT_TESTS_REPEAT` is set, `target/lossless.md` has these numbers as one table, a row for each case with the
+//! sums over its runs:
+//!
+//! ```sh
+//! NOTIFYIT_TESTS_SLOW=1 NOTIFYIT_TESTS_REPEAT=20 cargo test -p notifyit-tests --test host lossless -- --test-threads=1
+//! ```
 
 mod churn;
 mod flood;
+mod kills;
 mod moves;
+mod restarts;
 mod start;
+mod table;
 mod trees;
 mod versions;
 mod writers;
@@ -33,8 +46,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use notifyit_tests::{DEADLINE, Host, Running, say};
+use notifyit_tests::{DEADLINE, Host, Place, Running};
 use serde_json::Value;
+
+use self::table::Row;
 
 /// So long without a delivery is quiet.
 const QUIET: Duration = Duration::from_millis(250);
@@ -42,6 +57,36 @@ const QUIET: Duration = Duration::from_millis(250);
 /// Both plugins, beneath a directory that is watched all the way down.
 fn both() -> Host {
     Host::new().plugin("recorder").plugin("print").set("print.format='json'").arg("-r")
+}
+
+/// Two plugins that both write to files, which last: `recorder`, and `closes`, which asks for close-write alone.
+const LASTING: &str = r#"
+[host]
+state_dir = "{temp}/state"
+
+[[watch]]
+path = "{root}"
+recursive = true
+exclude = ["*.part"]
+
+[plugin.recorder]
+retry = { first = "20ms", max = "100ms" }
+[plugin.recorder.config]
+out = "{temp}/recorder.jsonl"
+hold = "{temp}/hold"
+fail_while = "{temp}/fail"
+
+[plugin.closes]
+library = "recorder"
+events = ["close-write"]
+[plugin.closes.config]
+out = "{temp}/closes.jsonl"
+hold = "{temp}/hold"
+"#;
+
+/// The plugins of [`LASTING`] with a state directory: the first host of a place, or the next.
+fn lasting(place: &Place) -> Host {
+    Host::at(place.clone()).named_plugin("recorder").config(LASTING)
 }
 
 /// One number in the normal run, another in the slow profile.
@@ -98,7 +143,12 @@ fn deliveries(host: &Running, plugin: &str) -> Vec<Delivery> {
         let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         return events.filter_map(|event| Delivery::new(&event, "")).collect();
     }
-    let done = host.records(plugin).into_iter().filter(|record| record.say == "done");
+    recorded(host, plugin)
+}
+
+/// The same for a plugin that writes to a file, also of hosts that have ended.
+fn recorded(place: &Place, plugin: &str) -> Vec<Delivery> {
+    let done = place.records(plugin).into_iter().filter(|record| record.say == "done");
     done.filter_map(|record| Delivery::new(&record.event, &record.text)).collect()
 }
 
@@ -139,6 +189,16 @@ struct Case<'a> {
     /// For each plugin, the files that it is to handle.
     expected: Vec<(&'a str, BTreeMap<PathBuf, Stamp>)>,
     names: Names,
+    told: Told,
+}
+
+/// Is it a row of the table?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// It is a case.
+    Yes,
+    /// It is a moment in the middle of one.
+    No,
 }
 
 /// What a file is known by.
@@ -153,9 +213,24 @@ enum Names {
 impl<'a> Case<'a> {
     /// Both plugins are to handle all that is there now.
     fn all(name: &'a str, host: &'a Running) -> Case<'a> {
+        Case::of(name, host, ["recorder", "print"])
+    }
+
+    /// The same for the plugins that [`lasting`] starts.
+    fn lasting(name: &'a str, host: &'a Running) -> Case<'a> {
+        Case::of(name, host, ["recorder", "closes"])
+    }
+
+    fn of(name: &'a str, host: &'a Running, plugins: [&'a str; 2]) -> Case<'a> {
         let there = files(&host.root());
-        let expected = vec![("recorder", there.clone()), ("print", there)];
-        Case { name, host, expected, names: Names::Paths }
+        let expected = plugins.map(|plugin| (plugin, there.clone())).to_vec();
+        Case { name, host, expected, names: Names::Paths, told: Told::Yes }
+    }
+
+    /// It is but a moment in the middle of a case.
+    fn untold(mut self) -> Case<'a> {
+        self.told = Told::No;
+        self
     }
 
     /// Directories were renamed meanwhile.
@@ -184,16 +259,30 @@ impl<'a> Case<'a> {
             self.wait_for(plugin, files);
         }
         self.wait_for_quiet();
+        self.tell();
+        self.doubled()
+    }
+
+    fn doubled(&self) -> Vec<Delivery> {
         let mut doubled = Vec::new();
         for (plugin, _) in &self.expected {
             let mut known = HashSet::new();
             let all = deliveries(self.host, plugin);
             doubled.extend(all.into_iter().filter(|delivery| !known.insert(delivery.id.clone())));
         }
-        // A plugin that did not get all has failed the case already.
-        let written = self.expected.iter().map(|(_, files)| files.len()).max().unwrap_or(0);
-        say(&format!("{} | {written} | {written} | {}", self.name, doubled.len()));
         doubled
+    }
+
+    /// Enters how it stands into the table.
+    fn tell(&self) {
+        if self.told == Told::No {
+            return;
+        }
+        let written: BTreeSet<&PathBuf> = self.expected.iter().flat_map(|(_, files)| files.keys()).collect();
+        let missing = self.expected.iter().flat_map(|(plugin, files)| self.missing(plugin, files));
+        let missing: BTreeSet<PathBuf> = missing.collect();
+        let handled = written.len() - missing.len();
+        table::add(self.name, Row { written: written.len(), handled, doubled: self.doubled().len() });
     }
 
     /// As long as anything comes there is hope.
@@ -211,6 +300,9 @@ impl<'a> Case<'a> {
             }
             assert!(self.host.exited().is_none(), "the host has ended");
             let some = &missing[..missing.len().min(10)];
+            if last.1.elapsed() >= DEADLINE {
+                self.tell();
+            }
             assert!(
                 last.1.elapsed() < DEADLINE,
                 "{}: {plugin} has lost {} of {}: {some:?}; of {:?}, it was told {:#?}",
@@ -234,7 +326,8 @@ impl<'a> Case<'a> {
         };
         let by_name: HashSet<(PathBuf, Stamp)> = done.iter().map(|d| (own(&d.file), d.stamp)).collect();
         let is_handled = |path: &Path, stamp: Stamp| {
-            if plugin == "print" { by_stamp.contains(&stamp) } else { by_name.contains(&(own(path), stamp)) }
+            let is_told_of_renames = !["print", "closes"].contains(&plugin);
+            if is_told_of_renames { by_name.contains(&(own(path), stamp)) } else { by_stamp.contains(&stamp) }
         };
         let left = files.iter().filter(|(path, stamp)| !is_handled(path, **stamp));
         left.map(|(path, _)| path.clone()).collect()

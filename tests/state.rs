@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use notifyit_tests::{Exit, Host, Running, wait_for_a_tick};
 use rustix::process::Signal;
@@ -197,36 +196,6 @@ fn existing_files_are_skipped_once_and_for_all_or_delivered_if_asked() {
         stopped(host);
     }
     assert_eq!(site.times("old"), 1);
-}
-
-#[test]
-fn a_host_that_is_killed_again_and_again_loses_no_file() {
-    let site = Site::new();
-    let files = 3_000;
-    let host = site.host().start();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for n in 0..files {
-                site.write(format!("d{}/f{n}", n % 7), "x");
-            }
-        });
-        let mut host = host;
-        while !writer.is_finished() {
-            let begin = Instant::now();
-            host.wait_for("some time", |_| (begin.elapsed().as_millis() > 60).then_some(()));
-            host.signal(Signal::KILL);
-            drop(host.wait());
-            host = site.host().start();
-        }
-        writer.join().expect("the writer");
-        host.wait_for("every file", |_| {
-            let mut names: Vec<String> = site.handled().into_iter().map(|(name, ..)| name).collect();
-            names.sort();
-            names.dedup();
-            (names.len() == files).then_some(())
-        });
-        stopped(host);
-    });
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn own_profile_directory() -> PathBuf {
     own.ancestors().nth(2).expect("the test binary lies in target/PROFILE/deps").to_owned()
 }
 
-fn target_directory() -> PathBuf {
+/// The directory of all that is built.
+pub fn target_directory() -> PathBuf {
     own_profile_directory().parent().expect("a profile lies in the target directory").to_owned()
 }
 

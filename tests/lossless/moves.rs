@@ -9,7 +9,7 @@ use notifyit_tests::Running;
 use super::{Case, both, deliveries, repeat, sh};
 
 /// How often each file was handled, by its own name, whatever its directory was called.
-fn times(host: &Running, plugin: &str) -> BTreeMap<String, usize> {
+pub(super) fn times(host: &Running, plugin: &str) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
     for delivery in deliveries(host, plugin) {
         let name = delivery.file.file_name().expect("a file has a name").to_string_lossy().into_owned();
@@ -27,7 +27,7 @@ fn a_directory_renamed_back_and_forth() {
         for n in 0..50 {
             host.write(format!("here/finished{n}"), "x");
         }
-        Case::all("m: before", &host).exactly_once();
+        Case::all("m: before", &host).untold().exactly_once();
         thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..100 {
@@ -61,7 +61,7 @@ fn what_changes_no_content() {
         host.mkdir("links");
         let host = host.start();
         sh(&host, "mkdir -p a/b; for n in $(seq 100); do echo $n > a/b/$n; done");
-        Case::all("m: before", &host).exactly_once();
+        Case::all("m: before", &host).untold().exactly_once();
         let before = ["recorder", "print"].map(|plugin| deliveries(&host, plugin).len());
         sh(&host, "chown -R $(id -u):$(id -g) a; chmod -R go-w a; chmod 600 a/b/*");
         Case::all("m: chown -R, chmod", &host).exactly_once();
@@ -75,7 +75,7 @@ fn what_changes_no_content() {
         // A rename of the directory takes all along.
         host.rename("a", "z");
         host.write("z/b/new", "x");
-        Case::all("m: renamed", &host).but("recorder", |path| path.ends_with("new")).exactly_once();
+        Case::all("m: then renamed", &host).but("recorder", |path| path.ends_with("new")).exactly_once();
         assert_eq!(deliveries(&host, "recorder").len(), before[0] + 201);
         host.stop().success();
     });

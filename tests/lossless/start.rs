@@ -15,7 +15,7 @@ fn what_was_there_before_is_delivered_if_asked_for() {
             host.write(format!("{}/sub/{n}", n % 20), "x");
         }
         let host = host.start();
-        Case::all("--existing deliver", &host).exactly_once();
+        Case::all("start: existing delivered", &host).exactly_once();
         for plugin in ["recorder", "print"] {
             assert!(deliveries(&host, plugin).iter().all(|delivery| delivery.origin == "start"));
         }
@@ -34,7 +34,7 @@ fn what_was_there_before_is_left_alone_by_default() {
         wait_for_a_tick();
         let host = host.start();
         host.write("marker", "x");
-        Case::all("--existing skip", &host)
+        Case::all("start: existing skipped", &host)
             .but("recorder", |path| path.ends_with("marker"))
             .but("print", |path| path.ends_with("marker"))
             .exactly_once();
@@ -63,7 +63,7 @@ fn what_lands_during_the_start_is_not_lost() {
             count += 1;
             std::thread::sleep(std::time::Duration::from_micros(300));
         }
-        Case::all("landed during the start", &host).exactly_once();
+        Case::all("start: landed during it", &host).exactly_once();
         host.stop().success();
     });
 }

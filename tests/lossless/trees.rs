@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use notifyit_tests::{Place, skip};
+use notifyit_tests::Place;
 
+use super::table::left_out;
 use super::{Case, both, deliveries, files, has, names, repeat, sh};
 
 /// A tree beside the watched directory: 300 files in 50 directories.
@@ -66,7 +67,7 @@ fn copied() {
         ("c: rsync -a", "rsync -a $0/tree ."),
     ] {
         if script.starts_with("rsync") && !has("rsync") {
-            skip("rsync is not installed");
+            left_out(name, "rsync is not installed");
             continue;
         }
         repeat(|| {
@@ -83,7 +84,7 @@ fn copied() {
 #[test]
 fn cloned() {
     if !has("git") {
-        return skip("git is not installed");
+        return left_out("c: git clone", "git is not installed");
     }
     repeat(|| {
         let host = both();

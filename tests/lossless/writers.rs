@@ -5,23 +5,28 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use notifyit_tests::{Running, skip};
+use notifyit_tests::Running;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 
+use super::table::left_out;
 use super::{Case, about, both, has, names, repeat, sh};
 
+const BOTH: [&str; 2] = ["recorder", "print"];
+
 /// Nothing was told of this file, though all that was written before now was.
-fn untold(host: &Running, file: &str) {
-    let marker = format!("marker-{}-{}", file.replace('/', "-"), host.stdout().len());
+pub(super) fn untold(host: &Running, plugins: [&str; 2], file: &str) {
+    static MARKERS: AtomicU64 = AtomicU64::new(0);
+    let marker = format!("marker-{}", MARKERS.fetch_add(1, Ordering::Relaxed));
     host.write(&marker, "x");
-    for plugin in ["recorder", "print"] {
+    for plugin in plugins {
         host.wait_for("the marker", |host| names(host, plugin).contains(Path::new(&marker)).then_some(()));
         assert!(!names(host, plugin).contains(Path::new(file)), "{plugin} was told of {file} too early");
     }
 }
 
-fn content_told(host: &Running, file: &str) -> String {
+pub(super) fn content_told(host: &Running, file: &str) -> String {
     about(host, "recorder", Path::new(file)).last().map(|told| told.text.clone()).unwrap_or_default()
 }
 
@@ -34,7 +39,7 @@ fn one_that_holds_a_file_open_for_long() {
             let mut writer = File::create(host.path(name)).unwrap();
             for _ in 0..3 {
                 writer.write_all(b"part ").unwrap();
-                untold(&host, name);
+                untold(&host, BOTH, name);
             }
         }
         Case::all("i: open for long", &host).exactly_once();
@@ -60,7 +65,7 @@ view.close()
 #[test]
 fn one_that_writes_by_a_mapping() {
     if !has("python3") {
-        return skip("python3 is not installed");
+        return left_out("i: mapped", "python3 is not installed");
     }
     repeat(|| {
         let host = both().start();
@@ -71,7 +76,7 @@ fn one_that_writes_by_a_mapping() {
         let mut said = String::new();
         BufReader::new(writer.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "mapped\n");
-        untold(&host, "map.open");
+        untold(&host, BOTH, "map.open");
         writer.stdin.take().unwrap().write_all(b"\n").unwrap();
         assert!(writer.wait().unwrap().success());
         Case::all("i: mapped", &host).exactly_once();
@@ -109,7 +114,7 @@ fn one_whose_file_gets_its_name_late() {
             let own = format!("/proc/self/fd/{}", file.as_raw_fd());
             linkat(CWD, own, CWD, host.path(&name), AtFlags::SYMLINK_FOLLOW).unwrap();
             if n % 10 == 0 {
-                untold(&host, &name);
+                untold(&host, BOTH, &name);
             }
             file.write_all(b"late").unwrap();
         }
@@ -142,6 +147,37 @@ fn one_that_renames_when_it_is_done() {
         sh(&host, "for n in $(seq 50); do echo $n > $n.part; mv $n.part $n; done");
         sh(&host, "mkdir new; for n in $(seq 50); do echo $n > new/$n.part; mv new/$n.part new/$n; done");
         Case::all("i: .part and mv", &host).exactly_once();
+        host.stop().success();
+    });
+}
+
+#[test]
+fn one_that_downloads_and_renames() {
+    if !has("curl") {
+        return left_out("i: curl -o x.part && mv", "curl is not installed");
+    }
+    repeat(|| {
+        let host = both().args(["--exclude", "*.part"]);
+        host.aside("source", &"x".repeat(100_000));
+        let host = host.start();
+        sh(&host, "for n in $(seq 20); do curl -sS -o $n.part file://$0/source && mv $n.part $n; done");
+        Case::all("i: curl -o x.part && mv", &host).exactly_once();
+        host.stop().success();
+    });
+}
+
+/// It writes to `.name.XXXXXX` and renames that; a second run replaces what has changed.
+#[test]
+fn one_that_synchronises() {
+    if !has("rsync") {
+        return left_out("i: rsync -a, twice", "rsync is not installed");
+    }
+    repeat(|| {
+        let host = both().args(["--exclude", ".*"]).start();
+        sh(&host, "mkdir -p $0/source/sub; for n in $(seq 50); do echo $n > $0/source/sub/$n; done");
+        sh(&host, "rsync -a $0/source/ .");
+        sh(&host, "for n in $(seq 1 2 50); do echo more >> $0/source/sub/$n; done; rsync -a $0/source/ .");
+        Case::all("i: rsync -a, twice", &host).exactly_once();
         host.stop().success();
     });
 }
