@@ -117,6 +117,16 @@ impl Batch {
 
 impl Store {
     pub(super) fn open(directory: &Path, lanes: &[&str]) -> Result<Store> {
+        let store = Store::without_writer(directory, lanes)?;
+        let inner = Arc::clone(&store.inner);
+        let writer =
+            thread::Builder::new().name("ledger".into()).spawn(move || inner.write_until_closed())?;
+        *store.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        Ok(store)
+    }
+
+    /// One that nothing is written to unless somebody does.
+    fn without_writer(directory: &Path, lanes: &[&str]) -> Result<Store> {
         let opening = || format!("failed to open the state directory {directory:?}");
         DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(opening)?;
         let lock = lock(directory, "one host at a time").with_context(opening)?;
@@ -146,10 +156,7 @@ impl Store {
         };
         let inner = Arc::new(inner);
         let troubled = inner.count_troubles(&numbers).with_context(opening)?;
-        let writer = Arc::clone(&inner);
-        let writer =
-            thread::Builder::new().name("ledger".into()).spawn(move || writer.write_until_closed())?;
-        Ok(Store { inner, lanes: numbers, troubled, writer: Mutex::new(Some(writer)), _lock: lock })
+        Ok(Store { inner, lanes: numbers, troubled, writer: Mutex::default(), _lock: lock })
     }
 
     pub(super) fn key(&self, lane: LaneId, place: Place<'_>) -> Key {
@@ -276,13 +283,7 @@ impl Inner {
             if !closing {
                 thread::sleep(GATHER);
             }
-            let batch = {
-                let mut changes = self.lock();
-                if changes.writing.is_empty() {
-                    changes.writing = Arc::new(std::mem::take(&mut changes.now));
-                }
-                Arc::clone(&changes.writing)
-            };
+            let batch = self.next_batch();
             match self.room.waits_for(|| self.write(&batch)) {
                 Ok(()) => self.written(),
                 Err(error) => {
@@ -308,6 +309,15 @@ impl Inner {
             }
             changes = self.wake.wait(changes).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// What is to be written next: what could not be written before, else all that there is.
+    fn next_batch(&self) -> Arc<Batch> {
+        let mut changes = self.lock();
+        if changes.writing.is_empty() {
+            changes.writing = Arc::new(std::mem::take(&mut changes.now));
+        }
+        Arc::clone(&changes.writing)
     }
 
     fn write(&self, batch: &Batch) -> Result<(), redb::Error> {
@@ -369,6 +379,9 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
