@@ -34,6 +34,7 @@ impl Worker {
         let Some(instance) = self.instance.as_mut() else { return };
         match instance.flush() {
             Reply::Done => {
+                let misplaced = self.misplaced();
                 // Not before: what is in the ledger must survive a kill at any moment.
                 self.burst.iter().for_each(|work| self.finish(work));
                 self.outside.settle.delivered(self.burst.len() as u64);
@@ -45,6 +46,9 @@ impl Worker {
                     if self.outside.ledger.is_due_for_pruning(self.lane.id) {
                         self.outside.rescans.order(Order::Prune);
                     }
+                }
+                for work in misplaced {
+                    self.fence(work, VecDeque::new());
                 }
             }
             Reply::Panicked { message } => {
