@@ -154,7 +154,9 @@ pub struct WatchArgs {
     #[arg(long, help_heading = "Events")]
     pub ignore_case: bool,
 
-    /// Skip files that are there before the start (default), or deliver them.
+    /// Skip files that are there before the first start (default), or deliver them.
+    ///
+    /// Without a state directory every start is the first. It is for the directories of a configuration file, too.
     #[arg(
         long,
         value_enum,
@@ -168,14 +170,15 @@ pub struct WatchArgs {
     #[arg(long)]
     pub wait: bool,
 
-    /// Remember in this directory what is finished, so that files that land while the host is down are handled too.
+    /// Remember in this directory what is finished, so that files that land while the host is down are handled too
+    /// [default: the configuration file's, else `$STATE_DIRECTORY`, else none].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
     /// Poll each DIR this long after its last poll [without INTERVAL: 10s], in place of inotify.
     ///
-    /// Without it, only directories on NFS, SMB, FUSE and other file systems that inotify does not see all of are
-    /// polled. A polled file is complete when it has not changed for 3 seconds.
+    /// The `=` is needed. Without --poll, only directories on NFS, SMB, FUSE and other file systems that inotify does
+    /// not see all of are polled. A polled file is complete when it has not changed for 3 seconds.
     #[arg(
         long,
         value_name = "INTERVAL",
@@ -232,7 +235,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What to do with files that are there before the start.
+/// What to do with files that are there before the first start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Existing {

@@ -25,7 +25,7 @@ pub struct WatchSettings {
     pub cross_mounts: bool,
     /// What of it is delivered.
     pub patterns: Patterns,
-    /// What to do with files that are there before the start.
+    /// What to do with files that are there before the first start.
     pub existing: Existing,
     /// What to do if it is not there at the start.
     pub missing: Missing,
