@@ -1,6 +1,7 @@
 //! Wires the stages, starts them from the last to the first, and stops them in reverse.
 
 use std::ffi::OsStr;
+use std::panic;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use inotify::WatchMask;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -49,6 +50,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let (stop, stops) = channel();
     let begun = Arc::new(AtomicBool::new(false));
     listen_for_signals(stop.clone(), Arc::clone(&begun))?;
+    stop_on_panic(stop.clone());
     let asks = stop.clone();
     let services = Services::new(move |name, reason| {
         let _ = asks.send(Stop::Plugin { name: name.to_owned(), reason: reason.to_owned() });
@@ -341,6 +343,19 @@ fn listen_for_signals(stop: Sender<Stop>, begun: Arc<AtomicBool>) -> Result<()> 
     Ok(())
 }
 
+/// No thread of the host's own panics, but for a defect or a ledger that is damaged, and without any of them files are
+/// lost in silence: then the host ends, and whoever looks after it starts it anew. Plugins have panics of their own.
+fn stop_on_panic(stop: Sender<Stop>) {
+    let say = panic::take_hook();
+    panic::set_hook(Box::new(move |what| {
+        say(what);
+        let name = thread::current().name().unwrap_or("?").to_owned();
+        let _ = stop.send(Stop::Failed(anyhow!(
+            "thread `{name}` has panicked; if the ledger is damaged, move it away"
+        )));
+    }));
+}
+
 fn name_of(signal: i32) -> &'static str {
     if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
 }
@@ -375,5 +390,21 @@ impl Sink for Nobody {
 
     fn is_idle(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_ends_the_host() {
+        let (stop, stops) = channel();
+        stop_on_panic(stop);
+        let thread = thread::Builder::new().name("rescan".into()).spawn(|| panic!("a defect")).unwrap();
+        assert!(thread.join().is_err());
+        let _ = panic::take_hook();
+        let is_it = |why| matches!(why, Stop::Failed(error) if error.to_string().starts_with("thread `rescan` has panicked"));
+        assert!(stops.iter().any(is_it));
     }
 }
