@@ -34,13 +34,12 @@ pub struct Record {
 /// The records in a file, none if it is not there.
 pub(crate) fn read(file: &Path) -> Vec<Record> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    // The last line may be half written.
+    // The last line may be half written, and so may the last of a host that was killed: that is no record.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(parse).collect()
+    whole.lines().filter_map(|line| serde_json::from_str(line).ok()).map(to_record).collect()
 }
 
-fn parse(line: &str) -> Record {
-    let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in the record {line}"));
+fn to_record(value: Value) -> Record {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     Record {

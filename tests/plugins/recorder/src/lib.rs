@@ -17,7 +17,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{File, OpenOptions, read_link, rename};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
@@ -67,6 +67,7 @@ impl Plugin for Recorder {
     fn new(config: Config, _: Host) -> Result<Self> {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
         let out = OpenOptions::new().create(true).append(true).open(&config.out)?;
+        end_line(&out, &config.out)?;
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
         let recorder = Recorder { config, instance, out, buffer: Vec::new() };
         recorder.record("new", Value::Null, Value::Null)?;
@@ -182,6 +183,19 @@ fn wait_while(file: Option<&Path>, what: &str) {
     while file.exists() {
         sleep(Duration::from_millis(2));
     }
+}
+
+/// A host that was killed may have left half a line: the next record does not begin in it.
+fn end_line(mut out: &File, path: &Path) -> Result<()> {
+    let mut last = [b'\n'];
+    let mut written = File::open(path)?;
+    if written.seek(SeekFrom::End(-1)).is_ok() {
+        written.read_exact(&mut last)?;
+    }
+    if last != *b"\n" {
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 /// `slow50ms` → (`slow`, 50).
