@@ -139,6 +139,13 @@ fn the_file_is_found_by_the_environment() {
     }
 }
 
+#[test]
+fn a_file_that_the_environment_names_is_not_passed_over() {
+    let host = Host::new().plugin("print").env("NOTIFYIT_CONFIG", "/absent/typo.toml");
+    let host = host.watching(Vec::<PathBuf>::new());
+    host.run().code(1).one_error(&["failed to read the configuration file", "typo.toml", "No such file"]);
+}
+
 fn check(text: &str) -> Host {
     let host = Host::new().verb("check");
     host.add_plugin("recorder");

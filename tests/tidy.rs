@@ -31,6 +31,19 @@ fn collect(directory: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
+#[test]
+fn the_top_level_holds_what_belongs_there() {
+    let folders = [ALL.as_slice(), &["target"]].concat();
+    let mut strangers = Vec::new();
+    for entry in fs::read_dir(workspace()).expect("the workspace is there").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() && !name.starts_with('.') && !folders.contains(&name.as_str()) {
+            strangers.push(name);
+        }
+    }
+    none(&strangers, "folders at the top level");
+}
+
 const ALL: [&str; 4] = ["notifyit-host", "notifyit-plugin-api", "plugins", "tests"];
 
 /// What stands before the file's own tests.

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::deliver::retry::RetryPolicy;
-use crate::deliver::{Existing, LaneSpec, Lanes, Outside, Places, Terms};
+use crate::deliver::{Existing, LaneSpec, Lanes, Left, Outside, Places, Terms};
 use crate::event::{Happened, WatchId};
 use crate::plugin::set::{self, Member};
 use crate::plugin::{Loader, Services};
@@ -83,10 +83,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     }
     leave(rescans);
     let left = lanes.stop(Instant::now() + settings.grace);
-    for (name, count) in &left {
-        let word = if *count == 1 { "event" } else { "events" };
-        warn!("plugin `{name}` left {count} {word} unhandled");
-    }
+    left.iter().for_each(Left::say);
     outside.ledger.close();
     info!("stopped: {}", outside.settle.summary());
     result

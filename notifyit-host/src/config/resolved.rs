@@ -180,7 +180,8 @@ pub(super) fn usual_file(environment: &Environment) -> Result<Option<(PathBuf, V
     for path in environment.config_files() {
         match fs::read(&path) {
             Ok(bytes) => return Ok(Some((path, bytes))),
-            Err(e) if is_absent(&e) => {}
+            // What somebody has named is not passed over.
+            Err(e) if is_absent(&e) && environment.notifyit_config.is_none() => {}
             Err(e) => {
                 return Err(e).with_context(|| format!("failed to read the configuration file {path:?}"));
             }

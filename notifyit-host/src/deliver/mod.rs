@@ -117,6 +117,33 @@ pub struct Outside {
     pub rescans: RescanHandle,
 }
 
+/// What a stop has left of one plugin's events.
+#[derive(Debug)]
+pub enum Left {
+    /// So many, which the log names.
+    Named {
+        /// The plugin.
+        plugin: String,
+        /// How many.
+        count: usize,
+    },
+    /// A call has not come back. What its worker had is not named, and may be counted twice where one event supposes
+    /// what another tells.
+    AtMost {
+        /// The plugin.
+        plugin: String,
+        /// How many at most.
+        count: usize,
+    },
+}
+
+impl Left {
+    fn count(&self) -> usize {
+        let (Left::Named { count, .. } | Left::AtMost { count, .. }) = self;
+        *count
+    }
+}
+
 /// All lanes, with their threads.
 #[derive(Debug)]
 pub struct Lanes {
@@ -265,11 +292,12 @@ impl Lanes {
 
     /// Lets the workers finish what they have, until `until` at the latest. Returns, for each plugin with events
     /// left, its name and how many. A worker that does not come back is left behind.
-    pub fn stop(&mut self, until: Instant) -> Vec<(String, usize)> {
+    pub fn stop(&mut self, until: Instant) -> Vec<Left> {
         for lane in &self.lanes {
             lane.close(until);
         }
-        for (_, thread) in self.threads.drain(..) {
+        let mut stuck = vec![false; self.lanes.len()];
+        for (place, thread) in self.threads.drain(..) {
             // A thread that is in a plugin's hands cannot be ended; a little over the time for a last flush.
             let patience = until.max(Instant::now()) + Duration::from_millis(200);
             while !thread.is_finished() && Instant::now() < patience {
@@ -278,14 +306,19 @@ impl Lanes {
             if thread.is_finished() {
                 // It may have panicked, which its hook has said.
                 let _ = thread.join();
+            } else {
+                stuck[place] = true;
             }
         }
         if let Some((stop, thread)) = self.watchdog.take() {
             drop(stop);
             let _ = thread.join();
         }
-        let left = self.lanes.iter().map(|lane| (lane.name.clone(), lane.under_way()));
-        left.filter(|(_, count)| *count > 0).collect()
+        let left = self.lanes.iter().zip(stuck).map(|(lane, is_stuck)| {
+            let (plugin, count) = (lane.name.clone(), lane.under_way());
+            if is_stuck { Left::AtMost { plugin, count } } else { Left::Named { plugin, count } }
+        });
+        left.filter(|left| left.count() > 0).collect()
     }
 }
 

@@ -6,8 +6,24 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::Left;
 use super::lane::Lane;
 use crate::log::one_line;
+
+impl Left {
+    /// What a stop has left.
+    pub fn say(&self) {
+        let events =
+            |count: &usize| if *count == 1 { "1 event".to_owned() } else { format!("{count} events") };
+        match self {
+            Left::Named { plugin, count } => warn!("plugin `{plugin}` left {} unhandled", events(count)),
+            Left::AtMost { plugin, count } => warn!(
+                "plugin `{plugin}` left at most {} unhandled; a call has not come back, so they are not named",
+                events(count)
+            ),
+        }
+    }
+}
 
 impl Lane {
     /// The first failure of a file is said; the others are there for who looks closer.

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 
 use super::disk::{
-    DIRECTORIES, FACTS, FILES, TROUBLES, decode, directory_key, encode, fact, file_key, lock, make_tables,
-    number_of, of_instance, snapshot,
+    DIRECTORIES, FACTS, FILES, TROUBLES, damaged, decode, directory_key, encode, fact, file_key, lock,
+    make_tables, number_of, of_instance, refuse_file, snapshot,
 };
 use super::ledger::{Place, Stamp};
 use super::trouble::Trouble;
@@ -96,12 +96,16 @@ impl AtRest {
     /// There is none; a host runs with it, which is named; it is damaged.
     pub fn open(directory: &Path) -> Result<AtRest> {
         let opening = || format!("failed to open the state directory {directory:?}");
+        refuse_file(directory).with_context(opening)?;
         let file = directory.join("ledger.redb");
         if !file.try_exists().with_context(opening)? {
-            return Err(anyhow::anyhow!("no host has kept a ledger there")).with_context(opening);
+            return Err(anyhow::anyhow!(
+                "no host has kept a ledger there; is it the directory of --state-dir?"
+            ))
+            .with_context(opening);
         }
         let lock = lock(directory, "stop it first").with_context(opening)?;
-        let database = Database::open(&file).with_context(opening)?;
+        let database = Database::open(&file).map_err(|error| damaged(&file, &error))?;
         make_tables(&database).with_context(opening)?;
         Ok(AtRest { database, _lock: lock })
     }

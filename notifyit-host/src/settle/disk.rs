@@ -27,6 +27,22 @@ pub(super) struct Disk {
     pub(super) directories: DirectoryTable,
 }
 
+/// What a state directory is not.
+pub(super) fn refuse_file(directory: &Path) -> Result<()> {
+    if directory.is_file() {
+        bail!("it is a file, not a directory");
+    }
+    Ok(())
+}
+
+/// Why a ledger cannot be opened, and what can be done.
+pub(super) fn damaged(file: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!(
+        "failed to open the ledger {file:?}: {error}; if it is damaged, move it away: the files that are there then \
+         count as existing, and `existing = \"deliver\"` has them handled again"
+    )
+}
+
 /// The lock file holds the pid of who has it. `remedy` is what to do about that.
 pub(super) fn lock(directory: &Path, remedy: &str) -> Result<File> {
     let mut file = fs::OpenOptions::new()

@@ -23,14 +23,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use redb::{Database, ReadableTableMetadata};
 use rustc_hash::FxHashMap;
 use tracing::{error, info};
 
 use super::disk::{
-    DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, decode, directory_key, encode, fact_number, file_key,
-    instances, lock, make_tables, snapshot,
+    DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, damaged, decode, directory_key, encode, fact_number,
+    file_key, instances, lock, make_tables, refuse_file, snapshot,
 };
 use super::ledger::{Place, Stamp};
 use super::prune::{Pruned, Size};
@@ -128,16 +128,12 @@ impl Store {
     /// One that nothing is written to unless somebody does.
     fn without_writer(directory: &Path, lanes: &[&str]) -> Result<Store> {
         let opening = || format!("failed to open the state directory {directory:?}");
+        refuse_file(directory).with_context(opening)?;
         DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(opening)?;
         let lock = lock(directory, "one host at a time").with_context(opening)?;
         let file = directory.join("ledger.redb");
         let room = Arc::<Room>::default();
-        let database = open(&file, &room).map_err(|error| {
-            anyhow!(
-                "failed to open the ledger {file:?}: {error}; if it is damaged, move it away: the files that are \
-                 there then count as existing, and `existing = \"deliver\"` has them handled again"
-            )
-        })?;
+        let database = open(&file, &room).map_err(|error| damaged(&file, &error))?;
         make_tables(&database).with_context(opening)?;
         let disk = snapshot(&database).with_context(opening)?;
         let next_number = fact_number(&database, "next")?.unwrap_or(1);

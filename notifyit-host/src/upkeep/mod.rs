@@ -62,6 +62,7 @@ fn named(state: &AtRest, names: &[String]) -> Result<Vec<Known>> {
     for name in names {
         if !known.iter().any(|instance| instance.name == *name) {
             let all: Vec<_> = known.iter().map(|instance| instance.name.as_str()).collect();
+            let all = if all.is_empty() { vec!["none"] } else { all };
             bail!(
                 "no plugin `{}` has been run with this state directory; it knows {}",
                 one_line(name),
