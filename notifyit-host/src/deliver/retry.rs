@@ -153,25 +153,27 @@ impl Waiting {
     fn put(&mut self, mut work: Work, mut due: Option<Instant>, mut behind: VecDeque<FileEvent>) -> usize {
         let key = key(&work.event);
         let mut settled = 0;
+        self.serial += 1;
+        // What stays as it is stays with its number: the fence that it waits for will call it by that.
+        let mut serial = self.serial;
         // Another event waits there already: the file came twice in a burst that is undone, or was renamed to there.
         if let Some(mut other) = self.take(&key) {
             if !(other.work.event.is_landing() && work.event.is_landing() && other.behind.is_empty()) {
                 other.behind.push_back(work.event);
                 other.behind.append(&mut behind);
-                (work, due, behind) = (other.work, other.due, other.behind);
+                (work, due, serial, behind) = (other.work, other.due, other.serial, other.behind);
             } else {
                 settled = 1;
                 if other.work.event.sequence > work.event.sequence {
-                    (work, due) = (other.work, other.due);
+                    (work, due, serial) = (other.work, other.due, other.serial);
                 }
             }
         }
-        self.serial += 1;
         match due {
-            Some(due) => drop(self.due.insert((due, self.serial), key.clone())),
-            None => drop(self.fenced.insert(self.serial, key.clone())),
+            Some(due) => drop(self.due.insert((due, serial), key.clone())),
+            None => drop(self.fenced.insert(serial, key.clone())),
         }
-        self.entries.insert(key, Entry { work, due, serial: self.serial, behind });
+        self.entries.insert(key, Entry { work, due, serial, behind });
         settled
     }
 
@@ -379,6 +381,17 @@ mod tests {
         let kinds: Vec<Kind> = behind.iter().map(|event| event.kind).collect();
         assert_eq!((work.event.kind, kinds), (Kind::Modify, vec![Kind::Delete, Kind::Create]));
         assert!(waiting.is_empty() && waiting.next_due().is_none());
+    }
+
+    #[test]
+    fn what_waits_for_a_fence_still_does_when_an_older_version_is_put_off_beside_it() {
+        let mut waiting = Waiting::default();
+        let newer = FileEvent { sequence: Sequence(2), ..event("a", Kind::Landed) };
+        let (fence, _) = waiting.until_fence(Work::new(newer), VecDeque::new());
+        let older = Work::new(event("a", Kind::Landed));
+        assert_eq!(waiting.until(older, Instant::now(), VecDeque::new()), 1);
+        assert!(waiting.passed(fence).is_some_and(|(work, _)| work.event.sequence == Sequence(2)));
+        assert!(waiting.is_empty());
     }
 
     #[test]
