@@ -159,17 +159,18 @@ impl Worker {
     }
 
     fn arrives(&mut self, event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {
+        // Before all else: what has another name now says nothing of the file that has come under the old one.
+        if let Some(waiting) = self.waiting.at(&event)
+            && self.attempt.has_left(waiting, &event)
+        {
+            self.make_way(event);
+            return None;
+        }
         let is_supposed = event.certainty == Certainty::Supposed;
         if is_supposed && (self.is_told_next(&event) || self.attempt.waits_already(&self.waiting, &event))
             || self.is_echo(&event)
         {
             self.lane.settled(1);
-            return None;
-        }
-        if let Some(waiting) = self.waiting.at(&event)
-            && self.attempt.has_left(waiting, &event)
-        {
-            self.make_way(event);
             return None;
         }
         match self.waiting.arrives(event) {
