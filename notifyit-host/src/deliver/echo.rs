@@ -65,10 +65,12 @@ impl Worker {
         match self.attempt.handled.judge(event, &stat, || tick(&path, stat)) {
             Echo::No => false,
             Echo::Own(claim) => {
+                let version = Version::new(directory, &event.name, &stat);
                 if claim == Claim::Rewrote {
-                    self.finish_again(event, &Version::new(directory, &event.name, &stat));
+                    self.finish_again(event, &version);
+                    return true;
                 }
-                true
+                self.has(event, &version)
             }
             Echo::Young(tick) => {
                 self.attempt.handled.put_off(event, Instant::now() + tick);
@@ -79,6 +81,14 @@ impl Worker {
                 false
             }
         }
+    }
+
+    /// Is this version finished, still to be flushed, or to be tried again? What has failed may have been about a file
+    /// that went to another name, and has gone there: then this event is the file's only one.
+    fn has(&self, event: &FileEvent, version: &Version) -> bool {
+        self.waiting.at(event).is_some()
+            || self.outside.ledger.is_finished(self.lane.id, version)
+            || self.burst.iter().any(|work| work.version.as_ref() == Some(version))
     }
 
     /// What was renamed to its place was forgotten when the source read of that.
