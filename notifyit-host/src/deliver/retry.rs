@@ -279,6 +279,19 @@ pub(super) fn supposed_twice(events: &mut Vec<FileEvent>) -> usize {
 }
 
 #[cfg(test)]
+impl Waiting {
+    /// Every event in here, in no order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &FileEvent> {
+        self.entries.values().flat_map(|entry| std::iter::once(&entry.work.event).chain(&entry.behind))
+    }
+
+    /// Does anything wait for a time, rather than for a fence?
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Sequence;

@@ -355,3 +355,6 @@ impl Worker {
         &self.lane.desks[self.index]
     }
 }
+
+#[cfg(test)]
+mod model;

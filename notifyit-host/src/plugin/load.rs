@@ -333,6 +333,9 @@ fn host_api() -> HostApi_Ref {
 }
 
 #[cfg(test)]
+mod in_process;
+
+#[cfg(test)]
 mod tests {
     #![expect(non_camel_case_types, dead_code, reason = "what abi_stable's derives expand to")]
 

@@ -124,3 +124,15 @@ pub(super) fn queued_bytes(name: Option<usize>) -> u64 {
     let bytes = HEADER + name.map_or(0, |len| (len + 1).next_multiple_of(HEADER));
     bytes as u64
 }
+
+#[cfg(test)]
+impl SourceHandle {
+    /// The fences that have been asked for since the last call, for who plays the source.
+    pub(crate) fn take_fences(&self) -> Vec<Box<dyn FnOnce() + Send>> {
+        let fences = self.take().into_iter().filter_map(|request| match request {
+            Request::Fence(reply) => Some(reply.0),
+            Request::Stop => None,
+        });
+        fences.collect()
+    }
+}

@@ -205,6 +205,24 @@ impl RescanHandle {
 }
 
 #[cfg(test)]
+impl RescanHandle {
+    /// The orders, for who plays the rescan.
+    pub(crate) fn take_orders(&self) -> Vec<Order> {
+        self.lock().orders.drain(..).collect()
+    }
+
+    /// Those whose time has not come yet.
+    pub(crate) fn take_later(&self) -> Vec<Order> {
+        self.lock().later.drain(..).map(|(lane, _)| Order::Behind(lane)).collect()
+    }
+
+    /// What the source has decoded, for who plays it.
+    pub(crate) fn set_decoded(&self, sequence: u64) {
+        self.decoded(sequence);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,397 @@
+//! A worker with its lane, between a source and a rescan that the test plays, on real files, step by step: whatever
+//! the plugin answers, whenever the kernel's events are read, wherever it is killed.
+//!
+//! Each version of a file has a size of its own, by which the plugin and the test know it.
+
+mod plugin;
+mod steps;
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use inotify::EventMask;
+use notifyit_plugin_api::Kind;
+use proptest::prelude::*;
+
+use self::plugin::{Script, Scripted, script};
+use self::steps::{File, Step, step};
+use super::super::entrance::{Entrance, Gate};
+use super::super::inlet::{Existing, Inlet};
+use super::super::lane::Lane;
+use super::super::offered::Offered;
+use super::super::retry::RetryPolicy;
+use super::super::{Outside, Places};
+use super::{Flow, Message, Worker};
+use crate::event::{Happened, LaneId, NodeId, RenamedFrom, Sequence, WatchId};
+use crate::patterns::{Case, Patterns};
+use crate::plugin::LoadedLibrary;
+use crate::route::Subscription;
+use crate::settle::Settle;
+use crate::settle::ledger::{FirstLook, Ledger, Version};
+use crate::source::Sink;
+use crate::source::fence::SourceHandle;
+use crate::source::rescan::{Finder, Found, Order, RescanHandle};
+use crate::source::shared::SharedTree;
+use crate::source::tree::Tree;
+use crate::sys;
+
+const LANE: LaneId = LaneId(0);
+const WATCH: WatchId = WatchId(0);
+/// Few enough for the lane to fall behind.
+const CAPACITY: usize = 8;
+
+/// What the kernel has queued.
+enum Told {
+    Entry(EventMask, File),
+    Renamed(File, File),
+    /// Everything before it has been read.
+    Fence(Box<dyn FnOnce() + Send>),
+}
+
+struct World {
+    directory: tempfile::TempDir,
+    kind: Kind,
+    library: LoadedLibrary,
+    tree: Arc<SharedTree>,
+    ledger: Arc<Ledger>,
+    nodes: [NodeId; 2],
+    queue: VecDeque<Told>,
+    sequence: u64,
+    size: usize,
+    host: Option<Running>,
+    /// The events that have been settled, by when they were read.
+    settled: HashSet<u64>,
+    known: HashSet<u64>,
+}
+
+/// What a kill ends.
+struct Running {
+    worker: Worker,
+    entrance: Entrance,
+    inlet: Inlet,
+}
+
+fn everything() -> Patterns {
+    Patterns::compile::<&str>(&[], &[], Case::Sensitive).unwrap()
+}
+
+impl World {
+    fn new(kind: Kind) -> World {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("sub")).unwrap();
+        let ledger = Arc::new(Ledger::in_memory(1));
+        let mut tree = Tree::numbered_by(Arc::clone(&ledger) as _);
+        let root = tree.add_root(WATCH, "in", directory.path());
+        let nodes = [root, tree.add_child(root, OsStr::new("sub"))];
+        script(|script| *script = Script::default());
+        let mut world = World {
+            directory,
+            kind,
+            library: LoadedLibrary::in_process::<Scripted>(),
+            tree: Arc::new(SharedTree::new(tree)),
+            ledger,
+            nodes,
+            queue: VecDeque::new(),
+            sequence: 0,
+            size: 0,
+            host: None,
+            settled: HashSet::new(),
+            known: HashSet::new(),
+        };
+        world.start();
+        world
+    }
+
+    /// A host on what the last one has left.
+    fn start(&mut self) {
+        let (tree, ledger) = (Arc::clone(&self.tree), Arc::clone(&self.ledger));
+        let places = Places { tree: Arc::clone(&tree), renames: Arc::default(), watches: vec!["in".into()] };
+        let outside = Outside {
+            places: Arc::new(places),
+            settle: Arc::new(Settle::default()),
+            ledger: Arc::clone(&ledger),
+            source: SourceHandle::new().unwrap(),
+            rescans: RescanHandle::default(),
+        };
+        let policy = RetryPolicy {
+            first: Duration::ZERO,
+            max: Duration::ZERO,
+            within: Duration::from_secs(1000),
+            attempts: None,
+        };
+        let subscription = Subscription::new([self.kind].into_iter().collect(), None, everything());
+        let name = (LANE, "test".to_owned());
+        let rescans = outside.rescans.clone();
+        let lane = Lane::new(name, subscription, policy, (None, None, None), (CAPACITY, 1), rescans);
+        let lane = Arc::new(lane);
+        let library = self.library.clone();
+        let create = Arc::new(move || library.create(0, "{}"));
+        let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
+        worker.make_instance().unwrap();
+        let entrance = Entrance {
+            gates: vec![Gate::new(Arc::clone(&lane))],
+            watches: vec![everything()],
+            tree: Arc::clone(&tree),
+            ledger: Arc::clone(&ledger),
+            needs_path: false,
+            path: PathBuf::new(),
+        };
+        let inlet = Inlet {
+            gates: vec![Gate::new(lane)],
+            ledger,
+            tree,
+            watches: vec![(everything(), Existing::Skip)],
+            looks: vec![vec![FirstLook::Taken]],
+            offered: Offered::new(1),
+        };
+        self.queue.clear();
+        self.host = Some(Running { worker, entrance, inlet });
+        self.known.clear();
+        let nodes = self.nodes.to_vec();
+        self.carry_out(&Order::Start { nodes });
+    }
+
+    fn host(&mut self) -> &mut Running {
+        self.host.as_mut().unwrap()
+    }
+
+    fn path(&self, (directory, name): File) -> PathBuf {
+        self.directory.path().join(["", "sub"][directory]).join(name)
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Write(file) => {
+                let path = self.path(*file);
+                if !path.exists() {
+                    self.queue.push_back(Told::Entry(EventMask::CREATE, *file));
+                }
+                self.size += 1;
+                fs::write(path, "x".repeat(self.size)).unwrap();
+                self.queue.push_back(Told::Entry(EventMask::CLOSE_WRITE, *file));
+            }
+            Step::Rename(from, to) => {
+                if from != to && fs::rename(self.path(*from), self.path(*to)).is_ok() {
+                    self.queue.push_back(Told::Renamed(*from, *to));
+                }
+            }
+            Step::Remove(file) => drop(fs::remove_file(self.path(*file))),
+            Step::Read(count) => self.read(*count),
+            Step::Turn(count) => drop((0..*count).take_while(|_| self.turn()).count()),
+            Step::Rescan => {
+                self.rescan();
+                self.look_again();
+            }
+            Step::Event(answer) => script(|script| script.events.push_back(*answer)),
+            Step::Flush(answer) => script(|script| script.flushes.push_back(*answer)),
+            Step::Kill => {
+                script(|script| script.done.clear());
+                self.host = None;
+                self.start();
+            }
+        }
+    }
+
+    /// As the source would: decodes so many events and hands them over.
+    fn read(&mut self, count: usize) {
+        let count = count.min(self.queue.len());
+        for told in self.queue.drain(..count).collect::<Vec<_>>() {
+            self.sequence += 1;
+            match told {
+                Told::Entry(what, file) => self.told(what, file, None),
+                Told::Renamed(from, to) => self.renamed(from, to),
+                Told::Fence(reply) => {
+                    self.host().entrance.end_of_burst();
+                    reply();
+                }
+            }
+        }
+        self.host().entrance.end_of_burst();
+        let sequence = self.sequence;
+        let host = self.host();
+        host.worker.outside.rescans.set_decoded(sequence);
+        if host.entrance.is_idle() && host.worker.outside.rescans.is_idle() {
+            host.worker.outside.places.renames.clear();
+        }
+    }
+
+    fn told(&mut self, what: EventMask, (directory, name): File, renamed_from: Option<&RenamedFrom>) {
+        let (sequence, node) = (Sequence(self.sequence), self.nodes[directory]);
+        let seen_nanos = sys::wall_nanos();
+        self.host().entrance.event(&Happened {
+            sequence,
+            node,
+            watch: WATCH,
+            name: OsStr::new(name),
+            what,
+            directory: false,
+            seen_nanos,
+            renamed_from,
+        });
+    }
+
+    fn renamed(&mut self, from: File, to: File) {
+        let (serials, relative) = {
+            let tree = self.tree.read();
+            let relative = tree.relative(self.nodes[from.0], OsStr::new(from.1));
+            (self.nodes.map(|node| tree.serial(node)), relative)
+        };
+        let (sequence, nodes) = (Sequence(self.sequence), self.nodes);
+        let host = self.host();
+        host.entrance.renamed((serials[from.0], OsStr::new(from.1)), (serials[to.0], OsStr::new(to.1)));
+        if !host.entrance.is_idle() || !host.worker.outside.rescans.is_idle() {
+            let place = |file: File| (nodes[file.0], Arc::from(OsStr::new(file.1)));
+            host.worker.outside.places.renames.note(sequence, place(from), place(to));
+        }
+        let from = RenamedFrom { watch: WATCH, relative: Arc::from(relative.as_path()), was_wanted: true };
+        self.told(EventMask::MOVED_TO, to, Some(&from));
+    }
+
+    /// One turn of the worker, if it would not wait for others. Returns whether it was made.
+    fn turn(&mut self) -> bool {
+        let host = self.host.as_mut().unwrap();
+        gather(&mut host.worker);
+        let worker = &mut host.worker;
+        if worker.local.is_empty() && !worker.unflushed && !worker.waiting.has_due() {
+            return false;
+        }
+        // It is not to wait.
+        worker.lane.nudge();
+        assert!(worker.turn() == Flow::GoOn, "nobody has closed the lane");
+        let fences = worker.outside.source.take_fences();
+        self.queue.extend(fences.into_iter().map(Told::Fence));
+        true
+    }
+
+    fn rescan(&mut self) {
+        for order in self.host().worker.outside.rescans.take_orders() {
+            self.carry_out(&order);
+        }
+    }
+
+    /// What is to be looked for in a second or more. Returns whether there is anything.
+    fn look_again(&mut self) -> bool {
+        let orders = self.host().worker.outside.rescans.take_later();
+        orders.iter().for_each(|order| self.carry_out(order));
+        !orders.is_empty()
+    }
+
+    fn carry_out(&mut self, order: &Order) {
+        let sequence = Sequence(self.sequence);
+        self.host().inlet.begin(order);
+        for (directory, node) in self.nodes.into_iter().enumerate() {
+            for file in self.files().into_iter().filter(|file| file.0 == directory) {
+                let stat = sys::stat(&self.path(file)).unwrap().unwrap();
+                let (serial, name) = (self.tree.read().serial(node), OsStr::new(file.1));
+                let found = Found { sequence, node, directory: serial, watch: WATCH, name, stat, order };
+                self.host().inlet.found(&found);
+            }
+            self.host().inlet.end_of_directory();
+        }
+        self.host().inlet.end(order);
+    }
+
+    /// What is there now.
+    fn files(&self) -> Vec<File> {
+        let all = (0..2).flat_map(|directory| ["a", "b", "c", "d", "e", "f"].map(|name| (directory, name)));
+        all.filter(|file| self.path(*file).exists()).collect()
+    }
+
+    /// What must hold at each moment.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        let worker = &mut self.host.as_mut().unwrap().worker;
+        gather(worker);
+        let queued = worker.local.iter().filter_map(|message| match message {
+            Message::Event(event) => Some(event),
+            Message::Fence(_) => None,
+        });
+        let burst = worker.burst.iter().map(|work| &work.event);
+        let events: Vec<u64> =
+            queued.chain(burst).chain(worker.waiting.events()).map(|event| event.seen_nanos).collect();
+        prop_assert_eq!(events.len(), worker.lane.under_way(), "each event is at one place, and counted");
+        prop_assert!(events.len() <= CAPACITY, "the queue is bounded");
+        let now: HashSet<u64> = events.iter().copied().collect();
+        prop_assert_eq!(now.len(), events.len(), "no event is twice");
+        prop_assert!(now.is_disjoint(&self.settled), "what is settled does not come back");
+        self.settled.extend(self.known.difference(&now));
+        self.known = now;
+        for file in self.files() {
+            let (size, is_finished) = self.look(file);
+            let is_safe = script(|script| script.safe.contains(&size));
+            prop_assert!(is_safe || !is_finished, "{:?} is finished, and is not safe", file);
+        }
+        Ok(())
+    }
+
+    /// A file's size, and whether it is finished as it is.
+    fn look(&self, file: File) -> (u64, bool) {
+        let stat = sys::stat(&self.path(file)).unwrap().unwrap();
+        let serial = self.tree.read().serial(self.nodes[file.0]);
+        let version = Version::new(serial, &Arc::from(OsStr::new(file.1)), &stat);
+        (stat.size, self.ledger.is_finished(LANE, &version))
+    }
+
+    /// Goes on until nothing is left to do, with a plugin that is well.
+    fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
+        script(|script| {
+            script.events.clear();
+            script.flushes.clear();
+        });
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end {
+            self.read(usize::MAX);
+            self.rescan();
+            let is_busy =
+                self.turn() || !self.queue.is_empty() || !self.host().worker.outside.rescans.is_idle();
+            if !is_busy && !self.look_again() {
+                break;
+            }
+            self.check()?;
+        }
+        let worker = &self.host().worker;
+        let state = format!(
+            "{:?}, {} before it, burst of {}, {:?}",
+            worker.waiting,
+            worker.local.len(),
+            worker.burst.len(),
+            worker.lane.pause
+        );
+        prop_assert_eq!(worker.lane.under_way(), 0, "it comes to rest: {}", state);
+        for file in self.files() {
+            // Finished in the ledger it need not be: of a file that is renamed over one whose flush is still to come
+            // the older version is entered, which costs a duplicate.
+            let (size, _) = self.look(file);
+            let is_safe = script(|script| script.safe.contains(&size));
+            prop_assert!(is_safe, "{:?} of {} bytes is lost", file, size);
+        }
+        Ok(())
+    }
+}
+
+/// Puts all that lies before a worker where the test can see it, which is where it would go next.
+fn gather(worker: &mut Worker) {
+    let mut inbox = VecDeque::new();
+    worker.lane.desks[0].fetch(&mut inbox);
+    worker.local.append(&mut inbox);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_time: 5_000, ..ProptestConfig::with_cases(60) })]
+
+    #[test]
+    fn whatever_happens_each_event_is_at_one_place_and_nothing_is_lost(
+        kind in prop::sample::select(vec![Kind::Landed, Kind::CloseWrite]),
+        steps in proptest::collection::vec(step(), 0..80),
+    ) {
+        let mut world = World::new(kind);
+        for step in &steps {
+            world.step(step);
+            world.check()?;
+        }
+        world.come_to_rest()?;
+    }
+}

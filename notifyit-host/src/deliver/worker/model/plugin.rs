@@ -1,0 +1,70 @@
+//! The plugin of the model: it answers as it is told.
+
+use std::cell::RefCell;
+use std::collections::{HashSet, VecDeque};
+
+use notifyit_plugin_api::{Event, Host, Plugin, Reject, Unavailable, bail};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    Done,
+    Retry,
+    Reject,
+    Unavailable,
+    Panic,
+}
+
+thread_local! {
+    static PLUGIN: RefCell<Script> = RefCell::default();
+}
+
+/// What the plugin is to answer, and what it has.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    /// Then it goes on with `Done`.
+    pub(super) events: VecDeque<Answer>,
+    pub(super) flushes: VecDeque<Answer>,
+    /// Done, but not flushed.
+    pub(super) done: Vec<u64>,
+    /// What is safe by the plugin's own word: flushed, or rejected.
+    pub(super) safe: HashSet<u64>,
+}
+
+pub(super) fn script<T>(f: impl FnOnce(&mut Script) -> T) -> T {
+    PLUGIN.with(|script| f(&mut script.borrow_mut()))
+}
+
+pub(super) struct Scripted;
+
+impl Plugin for Scripted {
+    type Config = ();
+
+    fn new(_: (), _: Host) -> notifyit_plugin_api::Result<Self> {
+        script(|script| script.done.clear());
+        Ok(Scripted)
+    }
+
+    fn on_event(&mut self, event: &Event<'_>) -> notifyit_plugin_api::Result<()> {
+        match script(|script| script.events.pop_front()).unwrap_or(Answer::Done) {
+            Answer::Done => script(|script| script.done.push(event.size())),
+            Answer::Retry => bail!("told to fail"),
+            Answer::Reject => {
+                script(|script| script.safe.insert(event.size()));
+                bail!(Reject::new("told to reject"));
+            }
+            Answer::Unavailable => bail!(Unavailable::new("told to be unavailable")),
+            Answer::Panic => panic!("told to panic"),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> notifyit_plugin_api::Result<()> {
+        let done = script(|script| std::mem::take(&mut script.done));
+        match script(|script| script.flushes.pop_front()).unwrap_or(Answer::Done) {
+            Answer::Done => script(|script| script.safe.extend(done)),
+            Answer::Panic => panic!("told to panic"),
+            _ => bail!("told to fail"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What may happen.
+
+use proptest::prelude::*;
+
+use super::plugin::Answer;
+
+/// By directory and name.
+pub(super) type File = (usize, &'static str);
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Write(File),
+    Rename(File, File),
+    Remove(File),
+    /// The source reads so many events.
+    Read(usize),
+    /// The worker makes so many turns.
+    Turn(usize),
+    /// The rescan does what it was told to.
+    Rescan,
+    Event(Answer),
+    Flush(Answer),
+    /// The host is killed, and another one starts.
+    Kill,
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let file = || (0..2_usize, prop::sample::select(&["a", "b", "c", "d", "e", "f"][..]));
+    let answer = || {
+        let failures = [Answer::Retry, Answer::Reject, Answer::Unavailable, Answer::Panic];
+        prop_oneof![2 => Just(Answer::Done), 3 => prop::sample::select(failures.to_vec())]
+    };
+    prop_oneof![
+        12 => file().prop_map(Step::Write),
+        6 => (file(), file()).prop_map(|(from, to)| Step::Rename(from, to)),
+        2 => file().prop_map(Step::Remove),
+        8 => (1..6_usize).prop_map(Step::Read),
+        8 => (1..6_usize).prop_map(Step::Turn),
+        2 => Just(Step::Rescan),
+        4 => answer().prop_map(Step::Event),
+        2 => answer().prop_map(Step::Flush),
+        1 => Just(Step::Kill),
+    ]
+}
