@@ -131,7 +131,7 @@ impl SourceHandle {
     pub(crate) fn take_fences(&self) -> Vec<Box<dyn FnOnce() + Send>> {
         let fences = self.take().into_iter().filter_map(|request| match request {
             Request::Fence(reply) => Some(reply.0),
-            Request::Stop => None,
+            Request::CheckRoots | Request::Stop => None,
         });
         fences.collect()
     }

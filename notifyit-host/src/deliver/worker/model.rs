@@ -20,8 +20,9 @@ use proptest::prelude::*;
 use self::plugin::{Script, Scripted, script};
 use self::steps::{File, Step, step};
 use super::super::entrance::{Entrance, Gate};
-use super::super::inlet::{Existing, Inlet};
-use super::super::lane::Lane;
+use super::super::existing::{Existing, Look, Terms};
+use super::super::inlet::Inlet;
+use super::super::lane::{From, Lane};
 use super::super::offered::Offered;
 use super::super::retry::RetryPolicy;
 use super::super::{Outside, Places};
@@ -133,7 +134,7 @@ impl World {
         let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
         worker.make_instance().unwrap();
         let entrance = Entrance {
-            gates: vec![Gate::new(Arc::clone(&lane))],
+            gates: vec![Gate::new(Arc::clone(&lane), From::Kernel)],
             watches: vec![everything()],
             tree: Arc::clone(&tree),
             ledger: Arc::clone(&ledger),
@@ -141,12 +142,14 @@ impl World {
             path: PathBuf::new(),
         };
         let inlet = Inlet {
-            gates: vec![Gate::new(lane)],
+            gates: vec![Gate::new(lane, From::Rescan)],
             ledger,
             tree,
-            watches: vec![(everything(), Existing::Skip)],
-            looks: vec![vec![FirstLook::Taken]],
+            watches: vec![Terms { patterns: everything(), recursive: true, existing: Existing::Skip }],
+            names: vec!["in".to_owned()],
+            looks: vec![vec![Look::new(FirstLook::Taken)]],
             offered: Offered::new(1),
+            gone: Vec::new(),
         };
         self.queue.clear();
         self.host = Some(Running { worker, entrance, inlet });
