@@ -211,3 +211,22 @@ fn what_is_not_there_is_one_line() {
         "{told}"
     );
 }
+
+#[test]
+fn a_damaged_ledger_is_said_in_one_line_whatever_is_damaged() {
+    let site = Site::new();
+    let host = host(&site).start();
+    site.write("a.txt", "x");
+    site.wait_for(&host, "a.txt");
+    stopped(host);
+    let ledger = site.0.path().join("state/ledger.redb");
+    let whole = fs::read(&ledger).expect("a ledger");
+    for (from, to) in [(0, 64), (64, 512), (4096, whole.len())] {
+        let mut damaged = whole.clone();
+        damaged[from..to].fill(0x77);
+        fs::write(&ledger, damaged).expect("a ledger");
+        for (verb, arguments) in [("dead", &["list"][..]), ("forget", &["recorder"])] {
+            site.command(verb, arguments).code(1).one_error(&["ledger", "damaged", "move it away"]);
+        }
+    }
+}

@@ -29,10 +29,10 @@ fn command(command: &Command) -> Result<()> {
     match command {
         Command::Watch(args) => run::watch(&resolved(args)?),
         Command::Check(args) => run::check(&resolved(args)?),
-        Command::Dead(args) => upkeep::dead(args, &Environment::of_process()?),
-        Command::Replay(args) => upkeep::replay(args, &Environment::of_process()?),
-        Command::Skip(args) => upkeep::skip(args, &Environment::of_process()?),
-        Command::Forget(args) => upkeep::forget(args, &Environment::of_process()?),
+        Command::Dead(args) => upkeep::guarded(|environment| upkeep::dead(args, environment)),
+        Command::Replay(args) => upkeep::guarded(|environment| upkeep::replay(args, environment)),
+        Command::Skip(args) => upkeep::guarded(|environment| upkeep::skip(args, environment)),
+        Command::Forget(args) => upkeep::guarded(|environment| upkeep::forget(args, environment)),
     }
 }
 

@@ -12,6 +12,10 @@ use super::retry::RetryPolicy;
 /// So many different files in a row.
 const FAILURES: usize = 10;
 
+/// A lane asks this often at least whether it works again, however long a file may have to wait: those that land
+/// meanwhile are not at fault.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// The pause of one lane, shared by its workers. One lock, taken only around failures.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
@@ -131,7 +135,7 @@ impl State {
             return Change::None;
         }
         let tries = self.paused.as_ref().map_or(0, |paused| paused.tries) + 1;
-        let pause = policy.pause(tries, None, 1.0);
+        let pause = policy.pause(tries, None, 1.0).min(LONGEST);
         self.paused = Some(Paused { until: now + pause, tries, probing: false });
         Change::Pauses(pause)
     }
@@ -177,6 +181,20 @@ mod tests {
         assert_eq!(changes.iter().filter(|change| **change != Change::None).count(), 1);
         assert_eq!(pause.broken(now, &policy), Change::None);
         assert_eq!(pause.leave(|| now), Leave::Wait(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_pause_is_never_longer_than_a_minute() {
+        let policy = RetryPolicy { max: Duration::from_secs(600), ..policy() };
+        let (pause, mut now) = (Pause::default(), Instant::now());
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            let Change::Pauses(pausing) = pause.broken(now, &policy) else { panic!("it goes on") };
+            longest = longest.max(pausing);
+            now += pausing;
+            assert_eq!(pause.leave(|| now), Leave::Probe);
+        }
+        assert_eq!(longest, LONGEST);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod pick;
 mod again;
 
 use std::io::{self, ErrorKind, Write};
+use std::panic::AssertUnwindSafe;
 
 use anyhow::{Context, Result, bail};
 
@@ -25,6 +26,24 @@ use crate::cli::{ForgetArgs, StateArgs};
 use crate::config::{Environment, state_dir};
 use crate::log::one_line;
 use crate::settle::at_rest::{AtRest, Known};
+
+/// Carries out a command. The store panics when it comes across what it cannot have written.
+///
+/// # Errors
+///
+/// The command's; a ledger that is damaged.
+pub fn guarded(command: impl FnOnce(&Environment) -> Result<()>) -> Result<()> {
+    let environment = Environment::of_process()?;
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| command(&environment)));
+    let _ = std::panic::take_hook();
+    done.unwrap_or_else(|_| {
+        bail!(
+            "failed to read the ledger: it is damaged; move it away, and its files count as existing, or are handled \
+             again with `existing = \"deliver\"`"
+        )
+    })
+}
 
 /// Drops what is remembered of an instance.
 ///
