@@ -56,7 +56,7 @@ pub(super) enum Tried {
 /// Makes attempts; keeps the path's memory from one to the next.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) places: Arc<Places>,
+    places: Arc<Places>,
     ledger: Arc<Ledger>,
     path: Vec<u8>,
     root: usize,

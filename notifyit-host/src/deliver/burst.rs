@@ -34,7 +34,6 @@ impl Worker {
         let Some(instance) = self.instance.as_mut() else { return };
         match instance.flush() {
             Reply::Done => {
-                let misplaced = self.misplaced();
                 // Not before: what is in the ledger must survive a kill at any moment.
                 self.burst.iter().for_each(|work| self.finish(work));
                 self.outside.settle.delivered(self.burst.len() as u64);
@@ -46,9 +45,6 @@ impl Worker {
                     if self.outside.ledger.is_due_for_pruning(self.lane.id) {
                         self.outside.rescans.order(Order::Prune);
                     }
-                }
-                for work in misplaced {
-                    self.fence(work, VecDeque::new());
                 }
             }
             Reply::Panicked { message } => {

@@ -52,6 +52,7 @@ impl Inlet {
             Order::Start { .. }
             | Order::Root(_)
             | Order::Unwatched { .. }
+            | Order::NewDirectories { arrival: Arrival::Replaced, .. }
             | Order::Poll { turn: Turn::Appeared, .. } => {
                 self.judge_existing(found, relative, lane, Changed::At(changed))
             }

@@ -11,7 +11,6 @@
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `burst` | what is done, until a flush has made it safe |
 //! | `attempt` | where the file is now, what it is like, the call |
-//! | `place` | was the file's directory where the tree had it? |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `handled` | which events are a handler's own closes; at most one delivery in a while |
 //! | `recent` | the calls that have just ended |
@@ -31,7 +30,6 @@ mod lane;
 mod worker;
 mod burst;
 mod attempt;
-mod place;
 mod complete;
 mod trouble;
 mod handled;

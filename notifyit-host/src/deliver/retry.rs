@@ -58,8 +58,6 @@ pub(super) struct Work {
     pub(super) since: Option<Instant>,
     /// Was its file missing when it was last looked for?
     pub(super) is_missing: bool,
-    /// How often it was tried while another directory lay where its own was before.
-    pub(super) misplaced: u8,
     /// How many fences have been passed since its file was found missing.
     pub(super) fences: u8,
     /// What the file was like at the last attempt: what is finished if that was the last.
@@ -86,7 +84,6 @@ impl Work {
             failed: 0,
             since: None,
             is_missing: false,
-            misplaced: 0,
             fences: 0,
             version: None,
             inquiry: Inquiry::default(),

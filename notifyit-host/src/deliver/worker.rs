@@ -268,7 +268,7 @@ impl Worker {
     }
 
     /// Asks the source whether everything up to now, a rename of this file perhaps, has been read.
-    pub(super) fn fence(&mut self, work: Work, behind: VecDeque<FileEvent>) {
+    fn fence(&mut self, work: Work, behind: VecDeque<FileEvent>) {
         if work.is_missing {
             self.outside.source.check_roots();
         }

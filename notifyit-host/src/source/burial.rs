@@ -34,11 +34,6 @@ impl Tree {
         self.node_mut(id).identity = identity;
     }
 
-    /// What lasts of its identity, if it is known.
-    pub fn identity(&self, id: NodeId) -> Option<u64> {
-        self.node(id).identity
-    }
-
     /// The buried directory of that identity.
     pub fn buried_as(&self, watch: WatchId, identity: u64) -> Option<NodeId> {
         self.graves.get(&(watch, identity)).copied()

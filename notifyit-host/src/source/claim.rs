@@ -42,6 +42,7 @@ impl<S: Sink> Source<S> {
                 self.drop_watches(&replaced);
                 if let Some((parent, name)) = left {
                     // Another directory may lie where it was.
+                    self.look_for_mistakes_at(other, (parent, &name));
                     self.doubt(parent, &name, Arrival::Doubted);
                 }
                 return Ok(other);

@@ -135,7 +135,11 @@ impl<S: Sink> Source<S> {
         let walk_again = moved.from.watch != watch || root.patterns.needs_path();
         let replaced = self.tree.write().rename(known, parent, name);
         self.drop_watches(&replaced);
-        match self.look(known) {
+        let now = self.look(known);
+        if now == Look::Same {
+            self.look_for_mistakes_at(known, (moved.node, &moved.name));
+        }
+        match now {
             Look::Same if walk_again => self.adopt_again(known),
             Look::Same => {}
             // It has moved on; its next event is queued.
@@ -147,6 +151,20 @@ impl<S: Sink> Source<S> {
                 self.adopt(parent, name, Arrival::Doubted);
             }
         }
+    }
+
+    /// A directory has left its place. If another one lies there, files of that one may have been tried for those of
+    /// this one until now.
+    pub(super) fn look_for_mistakes_at(&self, node: NodeId, (parent, name): (NodeId, &OsStr)) {
+        let place = self.tree.read().path(parent).join(name);
+        if matches!(sys::stat(&place), Ok(Some(stat)) if stat.is_directory()) {
+            self.look_for_mistakes(node);
+        }
+    }
+
+    fn look_for_mistakes(&self, node: NodeId) {
+        let nodes = std::iter::once(node).chain(self.tree.read().below(node)).collect();
+        self.rescans.order(Order::NewDirectories { nodes, arrival: Arrival::Replaced, since_nanos: 0 });
     }
 
     /// Has a directory changed places with another one (`RENAME_EXCHANGE`)? The kernel tells that as two renames.
@@ -164,6 +182,8 @@ impl<S: Sink> Source<S> {
         }
         let watches = [known, other].map(|node| self.tree.read().watch(node));
         let needs_path = |watch: &WatchId| self.roots[usize::from(watch.0)].root.patterns.needs_path();
+        self.look_for_mistakes(known);
+        self.look_for_mistakes(other);
         if watches[0] != watches[1] || watches.iter().any(needs_path) {
             self.adopt_again(known);
             self.adopt_again(other);

@@ -91,6 +91,8 @@ pub enum Arrival {
     Made,
     /// It was moved in, with what was in it.
     MovedIn,
+    /// It has left its place to another one, for which it may have been taken until the source had read of that.
+    Replaced,
     /// It may have been in the tree before: what the kernel told did not fit what is there.
     Doubted,
 }
