@@ -1,9 +1,10 @@
 //! The calls that have just ended, as every ordinary call is remembered: in a table of fixed size, where a newer call
 //! takes an older one's place. One write for each event, and no other cost.
 
-/// So many places: 2 MiB once all have been used, for each worker. At fifty thousand calls a second one in two is
-/// remembered until it does not matter any more; what is lost costs an echo that is delivered.
-const PLACES: usize = 65_536;
+/// So many places: 512 KiB once all have been used, for each worker, which the processor keeps near. At fifty thousand
+/// calls a second most are remembered for a tenth of a second, in which an echo is read; what is lost costs an echo that
+/// is delivered.
+const PLACES: usize = 16_384;
 
 /// See the module.
 #[derive(Debug, Default)]
