@@ -32,7 +32,9 @@ fn stdout_holds_paths_alone_and_stderr_no_path() {
 
 #[test]
 fn it_asks_for_close_write_alone() {
-    let host = Host::new().plugin("print").start();
+    let host = Host::new().plugin("print").arg("-v").start();
+    // The look at what is there tells no file that was moved in from one that was written.
+    host.logged(&["rescanned", "start)"]);
     let outside = host.aside("moved", "x");
     std::fs::rename(outside, host.path("moved")).unwrap();
     host.drained("print");

@@ -302,6 +302,7 @@ fn lane_spec(settings: &Settings, member: &Member, services: &Services) -> Resul
         capacity: wanted.queue,
         timeout: wanted.timeout,
         quiet: wanted.quiet,
+        reads_only: library.info.reads_only,
         coalesce: wanted.coalesce,
         retry: RetryPolicy {
             first: wanted.retry.first,

@@ -26,6 +26,9 @@ pub struct Info {
     pub events: Vec<String>,
     /// The most workers that it can have.
     pub max_workers: u16,
+    /// Does it only read its files? Not told by plugins that were built before this was asked.
+    #[serde(default)]
+    pub reads_only: bool,
 }
 
 /// The author's Cargo package, as `export_plugin!` sees it.
@@ -51,6 +54,7 @@ impl Info {
             panic: package.panic.to_owned(),
             events: P::EVENTS.iter().map(Kind::to_string).collect(),
             max_workers: P::MAX_WORKERS.max(1),
+            reads_only: P::READS_ONLY,
         }
     }
 }

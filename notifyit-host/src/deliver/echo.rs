@@ -36,6 +36,9 @@ impl Attempt {
         if let (Some(stat), Some(version)) = (claimed, &mut work.version) {
             *version = version.with_stamp(&stat);
         }
+        if lane.reads_only && lane.coalesce.is_none() && claimed.is_none() {
+            return;
+        }
         let is_answer = matches!(reply, Reply::Done | Reply::Reject { .. });
         let not_before =
             lane.coalesce.filter(|_| is_answer).and_then(|pause| Instant::now().checked_add(pause));

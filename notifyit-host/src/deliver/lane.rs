@@ -27,6 +27,8 @@ pub(super) struct Lane {
     pub(super) quiet: Option<Duration>,
     /// After a delivery, how long the file's next version waits.
     pub(super) coalesce: Option<Duration>,
+    /// Does the plugin never open its files for writing? Then no close is its own.
+    pub(super) reads_only: bool,
     pub(super) pause: Pause,
     pub(super) desks: Vec<Desk>,
     /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
@@ -97,6 +99,7 @@ impl Lane {
             timeout,
             quiet,
             coalesce,
+            reads_only: false,
             pause: Pause::default(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
             capacity,

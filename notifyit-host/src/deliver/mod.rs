@@ -86,6 +86,8 @@ pub struct LaneSpec {
     pub quiet: Option<Duration>,
     /// After a delivery, how long the file's next version waits.
     pub coalesce: Option<Duration>,
+    /// Does the plugin never open its files for writing?
+    pub reads_only: bool,
     /// When to try again.
     pub retry: RetryPolicy,
     /// How it came in: if it cannot be made, is that the end, or is it left out?
@@ -203,18 +205,21 @@ impl Lanes {
             timeout,
             quiet,
             coalesce,
+            reads_only,
             retry,
             create,
             by: _,
         } = spec;
-        let lane = Arc::new(Lane::new(
+        let mut lane = Lane::new(
             (id, name),
             subscription,
             retry,
             (timeout, quiet, coalesce),
             (capacity, workers),
             outside.rescans.clone(),
-        ));
+        );
+        lane.reads_only = reads_only;
+        let lane = Arc::new(lane);
         let create: Arc<worker::Create> = Arc::from(create);
         let place = self.lanes.len();
         self.lanes.push(Arc::clone(&lane));

@@ -53,6 +53,7 @@ impl Plugin for Print {
     type Config = Config;
     const EVENTS: &'static [Kind] = &[Kind::CloseWrite];
     const MAX_WORKERS: u16 = 1;
+    const READS_ONLY: bool = true;
 
     fn new(config: Config, host: Host) -> Result<Self> {
         let output = Output::stdout()?;
