@@ -14,6 +14,7 @@
 //! ```text
 //! main
 //! run      upkeep                     wires, starts, stops in reverse; what to do while no host runs
+//! roster                              which plugins run, while they come and go
 //! deliver                             lanes and their workers
 //! source   route   plugin   settle
 //! config                              what is to be done, resolved once
@@ -26,6 +27,7 @@
 
 pub mod run;
 pub mod upkeep;
+pub mod roster;
 pub mod deliver;
 pub mod source;
 pub mod route;

@@ -17,12 +17,11 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Missing, Settings, WatchSettings};
-use crate::deliver::retry::RetryPolicy;
-use crate::deliver::{Existing, LaneSpec, Lanes, Left, Outside, Places, Terms};
+use crate::deliver::{Lanes, Left, Outside, Places};
 use crate::event::{Happened, WatchId};
-use crate::plugin::set::{self, Member};
+use crate::plugin::set::Set;
 use crate::plugin::{Loader, Services};
-use crate::route::Subscription;
+use crate::roster::{self, Roster};
 use crate::settle::ledger::{Ledger, Watched};
 use crate::source::fence::SourceHandle;
 use crate::source::inotify::Source;
@@ -55,17 +54,12 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let services = Services::new(move |name, reason| {
         let _ = asks.send(Stop::Plugin { name: name.to_owned(), reason: reason.to_owned() });
     });
-    let loader = Loader::new(settings.trust, &settings.staging_dirs, services.clone());
-    let members = set::load(settings, &loader)?;
+    let loader = Loader::new(settings.trust, &settings.staging_dirs, services);
     refuse_plugins_beneath(settings)?;
-
-    let outside = outside(settings, &members)?;
-    let mut specs = Vec::new();
-    for member in &members {
-        specs.push(lane_spec(settings, member, &services)?);
-    }
-    let mut lanes = Lanes::start(specs, &outside)?;
-    let (source, rescans) = match start_sources(settings, &lanes, &outside, at_nanos, (stop, &begun)) {
+    let (roster, lanes, outside) = Roster::start(settings.clone(), loader, || outside(settings), at_nanos)?;
+    let started = start_sources(settings, &lanes, &outside, (stop, &begun));
+    let started = started.and_then(|sources| Ok((sources, roster.spawn()?)));
+    let ((source, rescans), roster) = match started {
         Ok(threads) => threads,
         Err(error) => {
             outside.rescans.stop();
@@ -73,9 +67,11 @@ pub fn watch(settings: &Settings) -> Result<()> {
             return Err(error);
         }
     };
+    outside.ledger.host_is_ready();
     let why = stops.recv().context("every thread has died")?;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let result = say_why(why);
+    roster.stop();
     outside.rescans.stop();
     outside.source.stop();
     if source.join().is_err() {
@@ -96,25 +92,22 @@ pub fn watch(settings: &Settings) -> Result<()> {
 /// What would keep [`watch`] from starting.
 pub fn check(settings: &Settings) -> Result<()> {
     let loader = Loader::new(settings.trust, &settings.staging_dirs, Services::new(|_, _| {}));
-    let members = set::load(settings, &loader)?;
+    let members = roster::first_look(&mut Set::new(loader), settings)?.members;
     refuse_plugins_beneath(settings)?;
-    for member in &members {
-        subscription(settings, member)?;
-    }
+    members.iter().try_for_each(|member| roster::check(settings, member))?;
     let handle = SourceHandle::new().context("failed to start")?;
     let (tree, renames, rescans) = Default::default();
     let source = Source::start(roots(settings), tree, renames, handle, rescans, Nobody)?;
-    let names: Vec<&str> = members.iter().map(|member| member.settings.name.as_str()).collect();
+    let names: Vec<String> = members.iter().map(|member| member.settings.name.clone()).collect();
     info!("all is well: {}, {}", watching(&source), running(&names));
     Ok(())
 }
 
 /// What the stages share.
-fn outside(settings: &Settings, members: &[Member]) -> Result<Outside> {
-    let names: Vec<&str> = members.iter().map(|member| member.settings.name.as_str()).collect();
+fn outside(settings: &Settings) -> Result<Outside> {
     let ledger = match &settings.state_dir {
-        Some(directory) => Ledger::in_directory(directory, &names)?,
-        None => Ledger::in_memory(names.len()),
+        Some(directory) => Ledger::in_directory(directory)?,
+        None => Ledger::in_memory(),
     };
     ledger.watches_are(&settings.watches.iter().map(watched).collect::<Vec<_>>());
     let ledger = Arc::new(ledger);
@@ -158,19 +151,16 @@ fn start_sources(
     settings: &Settings,
     lanes: &Lanes,
     outside: &Outside,
-    at_nanos: u64,
     (stop, begun): (Sender<Stop>, &AtomicBool),
 ) -> Result<(JoinHandle<()>, [JoinHandle<()>; 2])> {
-    let watches = &settings.watches;
-    let entrance = lanes.entrance(watches.iter().map(|watch| watch.patterns.clone()).collect(), outside);
+    let entrance = lanes.entrance();
     let Places { tree, renames, .. } = outside.places.as_ref();
     let (handle, rescans) = (outside.source.clone(), outside.rescans.clone());
-    let rescan = |share| -> Result<_> {
-        let inlet = lanes.inlet(watches.iter().map(terms).collect(), at_nanos, outside)?;
+    let rescan = |share| {
         let (tree, roots, source) = (Arc::clone(tree), roots(settings), outside.source.clone());
-        Ok(Rescan::new(share, rescans.clone(), tree, roots, source, inlet))
+        Rescan::new(share, rescans.clone(), tree, roots, source, lanes.inlet())
     };
-    let (prompt, patient) = (rescan(Share::Prompt)?, rescan(Share::Patient)?);
+    let (prompt, patient) = (rescan(Share::Prompt), rescan(Share::Patient));
     let source = Source::start(
         roots(settings),
         Arc::clone(tree),
@@ -206,14 +196,6 @@ fn start_sources(
 /// What has changed so lately is not looked for by the quiet look: its events are under way.
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
-fn terms(watch: &WatchSettings) -> Terms {
-    let existing = match watch.existing {
-        config::Existing::Skip => Existing::Skip,
-        config::Existing::Deliver => Existing::Deliver,
-    };
-    Terms { patterns: watch.patterns.clone(), recursive: watch.recursive, existing }
-}
-
 fn watching<S: Sink>(source: &Source<S>) -> String {
     let (directories, missing) = (source.directories(), source.missing());
     let waits = if missing > 0 { format!(" and waiting for {missing} more") } else { String::new() };
@@ -221,8 +203,12 @@ fn watching<S: Sink>(source: &Source<S>) -> String {
     format!("watching {directories} {word}{waits}")
 }
 
-fn running(names: &[&str]) -> String {
-    format!("running {}", names.join(", "))
+fn running(names: &[String]) -> String {
+    if names.is_empty() {
+        "running no plugin yet".to_owned()
+    } else {
+        format!("running {}", names.join(", "))
+    }
 }
 
 fn roots(settings: &Settings) -> Vec<Root> {
@@ -272,47 +258,6 @@ fn refuse_plugins_beneath(settings: &Settings) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn subscription(settings: &Settings, member: &Member) -> Result<Subscription> {
-    let watches = member.settings.watch.as_ref().map(|names| {
-        let wanted = |watch: &WatchSettings| names.contains(&watch.name);
-        let places = settings.watches.iter().enumerate().filter(|(_, watch)| wanted(watch));
-        places.filter_map(|(place, _)| u16::try_from(place).ok().map(WatchId)).collect()
-    });
-    let kinds = set::kinds(member)?.into_iter().collect();
-    Ok(Subscription::new(kinds, watches, member.settings.patterns.clone()))
-}
-
-fn lane_spec(settings: &Settings, member: &Member, services: &Services) -> Result<LaneSpec> {
-    let wanted = &member.settings;
-    let most = member.library.info.max_workers.max(1);
-    if wanted.workers > most {
-        warn!(
-            "plugin `{}` can have {most} at most of the {} workers that are wanted",
-            wanted.name, wanted.workers
-        );
-    }
-    let (context, config) = (services.register(&wanted.name), set::config_json(member)?);
-    let library = member.library.clone();
-    Ok(LaneSpec {
-        name: wanted.name.clone(),
-        subscription: subscription(settings, member)?,
-        workers: wanted.workers.min(most),
-        capacity: wanted.queue,
-        timeout: wanted.timeout,
-        quiet: wanted.quiet,
-        reads_only: library.info.reads_only,
-        coalesce: wanted.coalesce,
-        retry: RetryPolicy {
-            first: wanted.retry.first,
-            max: wanted.retry.max,
-            within: wanted.retry.for_,
-            attempts: wanted.retry.attempts,
-        },
-        by: member.by,
-        create: Box::new(move || library.create(context, &config)),
-    })
 }
 
 /// The first signal stops in an orderly way, the second at once. Before any event is taken the first does so, too:
@@ -376,6 +321,8 @@ fn say_why(why: Stop) -> Result<()> {
 struct Nobody;
 
 impl Sink for Nobody {
+    fn lineup_changed(&mut self) {}
+
     fn interest(&self, _: WatchId) -> WatchMask {
         WatchMask::CLOSE_WRITE
     }

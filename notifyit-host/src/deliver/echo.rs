@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::abi::Left;
@@ -36,7 +37,7 @@ impl Attempt {
         if let (Some(stat), Some(version)) = (claimed, &mut work.version) {
             *version = version.with_stamp(&stat);
         }
-        if lane.reads_only && lane.coalesce.is_none() && claimed.is_none() {
+        if lane.reads_only.load(Ordering::Relaxed) && lane.coalesce.is_none() && claimed.is_none() {
             return;
         }
         let is_answer = matches!(reply, Reply::Done | Reply::Reject { .. });

@@ -10,6 +10,7 @@ use inotify::WatchMask;
 use notifyit_plugin_api::Origin;
 
 use super::lane::{From, Lane};
+use super::lineup::Lineup;
 use crate::event::{FileEvent, Happened, NodeId, WatchId};
 use crate::patterns::Patterns;
 use crate::route::entry;
@@ -20,14 +21,29 @@ use crate::source::shared::SharedTree;
 /// Where the source puts events in: asks every lane's subscription, keeps bursts together.
 #[derive(Debug)]
 pub struct Entrance {
-    pub(super) gates: Vec<Gate>,
+    lineup: Arc<Lineup>,
+    gates: Vec<Gate>,
     /// The patterns of each watch.
-    pub(super) watches: Vec<Patterns>,
-    pub(super) tree: Arc<SharedTree>,
-    pub(super) ledger: Arc<Ledger>,
+    watches: Vec<Patterns>,
+    tree: Arc<SharedTree>,
+    ledger: Arc<Ledger>,
     /// Does any plugin go by the path?
-    pub(super) needs_path: bool,
-    pub(super) path: PathBuf,
+    needs_path: bool,
+    path: PathBuf,
+}
+
+impl Entrance {
+    pub(super) fn new(
+        lineup: Arc<Lineup>,
+        watches: Vec<Patterns>,
+        tree: Arc<SharedTree>,
+        ledger: Arc<Ledger>,
+    ) -> Entrance {
+        let (gates, path) = Default::default();
+        let mut entrance = Entrance { lineup, gates, watches, tree, ledger, needs_path: false, path };
+        entrance.lineup_changed();
+        entrance
+    }
 }
 
 /// So many of the files that a rescan has found in one directory are handed over at once.
@@ -112,6 +128,13 @@ fn worker_of(node: NodeId, name: &OsStr, workers: usize) -> usize {
 }
 
 impl Sink for Entrance {
+    fn lineup_changed(&mut self) {
+        self.end_of_burst();
+        let seats = self.lineup.seats();
+        self.gates = seats.iter().map(|seat| Gate::new(Arc::clone(&seat.lane), From::Kernel)).collect();
+        self.needs_path = seats.iter().any(|seat| seat.lane.subscription.needs_path());
+    }
+
     fn interest(&self, watch: WatchId) -> WatchMask {
         self.gates.iter().fold(WatchMask::empty(), |mask, gate| mask | gate.lane.subscription.interest(watch))
     }

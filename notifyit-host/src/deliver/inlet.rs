@@ -9,6 +9,8 @@ use rustc_hash::FxHashSet;
 
 use super::entrance::Gate;
 use super::existing::{Changed, Existing, Look, Terms};
+use super::lane::From;
+use super::lineup::{Lineup, Seat};
 use super::offered::Offered;
 use crate::event::{Certainty, FileEvent, LaneId, NodeId, WatchId};
 use crate::patterns::Entry;
@@ -22,6 +24,9 @@ use crate::sys;
 /// The rescan's end of the lanes.
 #[derive(Debug)]
 pub struct Inlet {
+    pub(super) lineup: Arc<Lineup>,
+    /// The lineup that the gates and looks are of.
+    pub(super) seats: Arc<Vec<Seat>>,
     pub(super) gates: Vec<Gate>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) tree: Arc<SharedTree>,
@@ -42,9 +47,89 @@ enum Judgement {
 }
 
 impl Inlet {
+    pub(super) fn new(
+        lineup: Arc<Lineup>,
+        ledger: Arc<Ledger>,
+        tree: Arc<SharedTree>,
+        watches: Vec<Terms>,
+        names: Vec<String>,
+    ) -> Inlet {
+        let seats = lineup.seats();
+        let gate = |seat: &Seat| Gate::new(Arc::clone(&seat.lane), From::Rescan);
+        let looks = |seat: &Seat| seat.looks.iter().cloned().map(Look::new).collect();
+        let (gates, looks) = (seats.iter().map(gate).collect(), seats.iter().map(looks).collect());
+        let (offered, gone) = Default::default();
+        Inlet { lineup, seats, gates, ledger, tree, watches, names, looks, offered, gone }
+    }
+
+    /// Who has come since the last order, and who has left?
+    fn follow_lineup(&mut self) {
+        let seats = self.lineup.seats();
+        if Arc::ptr_eq(&seats, &self.seats) {
+            return;
+        }
+        let mut known: Vec<_> = self.gates.drain(..).zip(self.looks.drain(..)).collect();
+        for seat in seats.iter() {
+            let stays = known.iter().position(|(gate, _)| Arc::ptr_eq(&gate.lane, &seat.lane));
+            let (gate, looks) = match stays {
+                Some(place) => known.swap_remove(place),
+                None => (
+                    Gate::new(Arc::clone(&seat.lane), From::Rescan),
+                    seat.looks.iter().cloned().map(Look::late).collect(),
+                ),
+            };
+            self.gates.push(gate);
+            self.looks.push(looks);
+        }
+        self.seats = seats;
+    }
+
+    fn lanes(&self) -> Vec<LaneId> {
+        self.gates.iter().map(|gate| gate.lane.id).collect()
+    }
+
+    fn is_polled(&self, watch: usize) -> bool {
+        u16::try_from(watch).is_ok_and(|id| self.tree.read().terms(WatchId(id)).polled)
+    }
+
+    /// A look for a lane that has come while the host runs has been taken: of every watch whose directories the order
+    /// goes through.
+    fn late_looks_taken(&mut self, order: &Order) {
+        let of_root = |root: &NodeId, watch: usize| {
+            let tree = self.tree.read();
+            tree.is_known(*root) && usize::from(tree.watch(*root).0) == watch
+        };
+        let there: FxHashSet<WatchId> = match order {
+            Order::Behind(_) => self.watches_there(),
+            _ => FxHashSet::default(),
+        };
+        let is_there = |watch: usize| u16::try_from(watch).is_ok_and(|id| there.contains(&WatchId(id)));
+        let goes_through = |watch: usize, lane: LaneId| match order {
+            Order::Behind(only) => *only == lane && is_there(watch) && !self.is_polled(watch),
+            Order::Poll { root, .. } | Order::Root(root) => of_root(root, watch),
+            _ => false,
+        };
+        let mut taken = Vec::new();
+        for (place, (gate, looks)) in self.gates.iter().zip(&self.looks).enumerate() {
+            let due = looks.iter().enumerate().filter(|(_, look)| look.is_pending);
+            let due = due.filter(|(watch, _)| !gate.is_refusing() && goes_through(*watch, gate.lane.id));
+            taken.extend(due.map(|(watch, _)| (place, watch)));
+        }
+        for (place, watch) in taken {
+            self.looks[place][watch].is_pending = false;
+            let (lane, name) = (&self.gates[place].lane.name, &self.names[watch]);
+            self.ledger.first_looks_taken(&|instance, watch| instance == lane && watch == name);
+        }
+    }
+
     fn judge(&mut self, found: &Found<'_>, relative: &Path, lane: usize) -> Judgement {
         let changed = found.stat.ctime_nanos;
         let before = |nanos: u64| if changed < nanos { Judgement::Finish } else { Judgement::Deliver };
+        let watch = usize::from(found.watch.0);
+        if self.looks[lane][watch].is_pending && !matches!(found.order, Order::NewDirectories { .. }) {
+            let changed = if self.is_polled(watch) { Changed::Before } else { Changed::At(changed) };
+            return self.judge_existing(found, relative, lane, changed);
+        }
         match found.order {
             Order::Poll { turn: Turn::AtStart, .. } => {
                 self.judge_existing(found, relative, lane, Changed::Before)
@@ -104,17 +189,24 @@ impl Inlet {
 
     /// What was there at first has been looked at.
     fn first_looks_taken(&mut self) {
-        let there: FxHashSet<WatchId> = {
-            let tree = self.tree.read();
-            tree.all().into_iter().map(|node| tree.watch(node)).collect()
-        };
+        let there = self.watches_there();
         let is_polled = |id| self.tree.read().terms(id).polled;
         let ids = (0_u16..).map(WatchId).zip(&self.names);
         let there: Vec<&str> = ids
             .filter(|(id, _)| there.contains(id) || is_polled(*id))
             .map(|(_, name)| name.as_str())
             .collect();
-        self.ledger.first_looks_taken(&|watch| there.contains(&watch));
+        let late = |lane: &str| {
+            let place = self.gates.iter().position(|gate| gate.lane.name == lane);
+            place.is_none_or(|place| self.looks[place].iter().any(|look| look.is_pending))
+        };
+        self.ledger.first_looks_taken(&|lane, watch| there.contains(&watch) && !late(lane));
+    }
+
+    /// The watches whose roots are there.
+    fn watches_there(&self) -> FxHashSet<WatchId> {
+        let tree = self.tree.read();
+        tree.all().into_iter().map(|node| tree.watch(node)).collect()
     }
 
     fn say_skipped(&mut self) {
@@ -195,8 +287,9 @@ impl Numbering for Ledger {
 
 impl Finder for Inlet {
     fn begin(&mut self, order: &Order) {
+        self.follow_lineup();
         if matches!(order, Order::Prune) {
-            self.ledger.memory().inspect(|memory| memory.begin_pruning());
+            self.ledger.memory().inspect(|memory| memory.begin_pruning(&self.lanes()));
         }
     }
 
@@ -233,11 +326,14 @@ impl Finder for Inlet {
 
     fn end(&mut self, order: &Order) {
         if matches!(order, Order::Prune) {
-            self.ledger.memory().inspect(|memory| memory.end_pruning(&self.tree.read().serials()));
+            self.ledger
+                .memory()
+                .inspect(|memory| memory.end_pruning(&self.lanes(), &self.tree.read().serials()));
         }
         if matches!(order, Order::Start { .. } | Order::Root(_) | Order::Poll { turn: Turn::Appeared, .. }) {
             self.first_looks_taken();
         }
+        self.late_looks_taken(order);
         self.say_skipped();
         self.offered.forget_older_than(Instant::now());
         for gate in &mut self.gates {

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use super::pause::Pause;
 use super::retry::RetryPolicy;
+use super::successor::{Offer, Successor};
 use crate::event::{FileEvent, LaneId};
 use crate::route::Subscription;
 use crate::source::rescan::{Order, RescanHandle};
@@ -28,7 +29,9 @@ pub(super) struct Lane {
     /// After a delivery, how long the file's next version waits.
     pub(super) coalesce: Option<Duration>,
     /// Does the plugin never open its files for writing? Then no close is its own.
-    pub(super) reads_only: bool,
+    pub(super) reads_only: AtomicBool,
+    /// New code for it.
+    pub(super) offer: Offer,
     pub(super) pause: Pause,
     pub(super) desks: Vec<Desk>,
     /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
@@ -79,6 +82,8 @@ pub(super) enum Message {
 #[derive(Debug, Default)]
 pub(super) struct InHand {
     path: Mutex<Option<(Instant, Vec<u8>)>>,
+    /// The beginning of the last call that was said to take too long.
+    said: Mutex<Option<Instant>>,
 }
 
 impl Lane {
@@ -99,7 +104,8 @@ impl Lane {
             timeout,
             quiet,
             coalesce,
-            reads_only: false,
+            reads_only: AtomicBool::new(false),
+            offer: Offer::default(),
             pause: Pause::default(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
             capacity,
@@ -187,6 +193,19 @@ impl Lane {
         }
     }
 
+    /// May its closes be taken for those of others without a look?
+    pub(super) fn set_reads_only(&self, reads_only: bool) {
+        self.reads_only.store(reads_only, Ordering::Relaxed);
+    }
+
+    /// Its workers are to change over to other code.
+    pub(super) fn change_to(&self, successor: Arc<Successor>, reads_only: bool) {
+        // While both are at work, or one of them writes, closes may be its own.
+        self.reads_only.fetch_and(reads_only, Ordering::Relaxed);
+        self.offer.make(successor);
+        self.nudge();
+    }
+
     /// No more events come. Workers leave when all is handled, or at that time.
     pub(super) fn close(&self, until: Instant) {
         let _ = self.closing.set(until);
@@ -260,6 +279,12 @@ impl InHand {
     /// Since when the worker has had what in hand.
     pub(super) fn look(&self) -> Option<(Instant, Vec<u8>)> {
         self.lock().clone()
+    }
+
+    /// Is what began then to be said? Once.
+    pub(super) fn is_news(&self, since: Instant) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.replace(since) != Some(since)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Instant, Vec<u8>)>> {

@@ -7,6 +7,9 @@
 //! | `existing` | what was there before a plugin first looked |
 //! | `prune` | what the ledger knows and is gone |
 //! | `offered` | what polls have put in already |
+//! | `crew` | a lane's threads, from the first instance to the last call |
+//! | `lineup` | which lanes there are |
+//! | `successor` | new code for a lane that goes on |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `burst` | what is done, until a flush has made it safe |
@@ -26,6 +29,9 @@ mod inlet;
 mod existing;
 mod prune;
 mod offered;
+mod crew;
+mod lineup;
+mod successor;
 mod lane;
 mod worker;
 mod burst;
@@ -40,35 +46,32 @@ mod report;
 pub mod retry;
 mod watchdog;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use tracing::error;
 
-use self::lane::{From, Lane};
+use self::crew::Crew;
+use self::lane::Lane;
+use self::lineup::{Lineup, Seat};
 use self::retry::RetryPolicy;
-use self::worker::Worker;
-use crate::event::{LaneId, WatchId};
-use crate::patterns::Patterns;
-use crate::plugin::set::By;
+use self::successor::Successor;
+use crate::event::WatchId;
 use crate::plugin::{CreateError, Instance};
 use crate::route::Subscription;
 use crate::route::coverage::Coverage;
 use crate::settle::Settle;
-use crate::settle::ledger::Ledger;
+use crate::settle::ledger::{FirstLook, Ledger};
 use crate::source::fence::SourceHandle;
-use crate::source::rescan::RescanHandle;
+use crate::source::rescan::{Order, RescanHandle};
 
 pub use attempt::Places;
 pub use entrance::Entrance;
-use existing::Look;
 pub use existing::{Existing, Terms};
 pub use inlet::Inlet;
-use offered::Offered;
+pub use successor::Heirs;
 
 /// What a lane is made of.
 pub struct LaneSpec {
@@ -90,11 +93,12 @@ pub struct LaneSpec {
     pub reads_only: bool,
     /// When to try again.
     pub retry: RetryPolicy,
-    /// How it came in: if it cannot be made, is that the end, or is it left out?
-    pub by: By,
     /// Makes an instance; called on the worker's thread.
-    pub create: Box<dyn Fn() -> Result<Instance, CreateError> + Send + Sync>,
+    pub create: Box<Create>,
 }
+
+/// Makes an instance of a plugin.
+pub type Create = dyn Fn() -> Result<Instance, CreateError> + Send + Sync;
 
 impl std::fmt::Debug for LaneSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -137,199 +141,212 @@ pub enum Left {
     },
 }
 
-impl Left {
-    fn count(&self) -> usize {
-        let (Left::Named { count, .. } | Left::AtMost { count, .. }) = self;
-        *count
+/// All lanes, with their threads. They come and go while the host runs.
+#[derive(Debug)]
+pub struct Lanes {
+    outside: Outside,
+    watches: Vec<Terms>,
+    lineup: Arc<Lineup>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    crews: Vec<Crew>,
+    watchdog: Option<(Sender<()>, JoinHandle<()>)>,
+    /// No other lane comes any more.
+    is_stopped: bool,
+}
+
+/// A lane whose workers have their instances, and that takes no events yet. Dropped, it is shut down.
+#[derive(Debug)]
+pub struct Prepared(Crew);
+
+/// A lane that goes on with new code.
+#[derive(Debug)]
+pub struct Change(Arc<Successor>);
+
+impl Change {
+    /// Has every worker changed over?
+    pub fn is_done(&self) -> bool {
+        self.0.is_done()
     }
 }
 
-/// All lanes, with their threads.
-#[derive(Debug)]
-pub struct Lanes {
-    lanes: Vec<Arc<Lane>>,
-    threads: Vec<(usize, JoinHandle<()>)>,
-    watchdog: Option<(Sender<()>, JoinHandle<()>)>,
+impl State {
+    /// A lane begins when none of its name is at work any more.
+    fn begin_who_may(&mut self) {
+        let leaving: Vec<String> =
+            self.crews.iter().filter(|crew| crew.is_leaving).map(|crew| crew.lane.name.clone()).collect();
+        for crew in &mut self.crews {
+            if !crew.is_leaving && !leaving.contains(&crew.lane.name) {
+                crew.begin();
+            }
+        }
+    }
 }
 
 impl Lanes {
-    /// Starts every worker and waits until each has its instance.
+    /// None yet.
+    pub fn new(watches: Vec<Terms>, outside: Outside) -> Lanes {
+        Lanes { outside, watches, lineup: Arc::default(), state: Mutex::default() }
+    }
+
+    /// Starts a lane's workers and waits until each has its instance.
     ///
     /// # Errors
     ///
-    /// A plugin that cannot be made, or no thread to be had. What was started is stopped again.
-    pub fn start(specs: Vec<LaneSpec>, outside: &Outside) -> Result<Lanes> {
-        let mut lanes = Lanes { lanes: Vec::new(), threads: Vec::new(), watchdog: None };
-        // A lane keeps its place among the specs, by which the ledger knows it, also if another is left out.
-        for (place, spec) in specs.into_iter().enumerate() {
-            let by = spec.by;
-            match (lanes.add(LaneId(place), spec, outside), by) {
-                (Ok(()), _) => {}
-                (Err(error), By::DropIn) => {
-                    lanes.remove_last();
-                    error!("{error:#}; it is left out");
-                }
-                (Err(error), By::Request) => {
-                    lanes.stop(Instant::now());
-                    return Err(error);
-                }
-            }
-        }
-        if lanes.lanes.is_empty() {
-            bail!("none of the plugins could be started");
-        }
-        lanes.start_watchdog()?;
-        Ok(lanes)
+    /// A plugin that cannot be made, or no thread to be had.
+    pub fn prepare(&self, spec: LaneSpec) -> Result<Prepared> {
+        let id = self.outside.ledger.lane_of(&spec.name)?;
+        Crew::start(id, spec, &self.outside).map(Prepared)
     }
 
-    /// Takes the lane that was added last out again.
-    fn remove_last(&mut self) {
-        let Some(lane) = self.lanes.pop() else { return };
-        lane.close(Instant::now());
-        for (_, thread) in self.threads.extract_if(.., |(place, _)| *place == self.lanes.len()) {
-            let _ = thread.join();
+    /// The lane takes events from now on, before the source has started. What last changed before `since` (nanoseconds
+    /// since 1970) was there before it, unless it is known from an earlier time.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be written; the host is stopping.
+    pub fn admit(&self, prepared: Prepared, since: u64) -> Result<()> {
+        self.seat(prepared, since).map(drop)
+    }
+
+    /// The same while the source runs: then what is there is looked for, for that plugin. A lane that had its name has
+    /// `within` for what is in it; the new one begins when that one is through.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lanes::admit`].
+    pub fn join(&self, prepared: Prepared, since: u64, within: Duration) -> Result<()> {
+        let id = prepared.0.lane.id;
+        let old = self.seat(prepared, since)?;
+        let rescans = self.outside.rescans.clone();
+        self.outside.source.lineup_changed(move || {
+            if let Some(old) = old {
+                old.close(Instant::now() + within);
+            }
+            rescans.order(Order::Behind(id));
+        });
+        Ok(())
+    }
+
+    /// Returns the lane that has to leave its place.
+    fn seat(&self, prepared: Prepared, since: u64) -> Result<Option<Arc<Lane>>> {
+        let Prepared(crew) = prepared;
+        let looks = self.first_looks(&crew.lane, since)?;
+        let mut state = self.lock();
+        if state.is_stopped {
+            bail!("the host is stopping");
         }
+        if crew.lane.timeout.is_some() && state.watchdog.is_none() {
+            state.watchdog = Some(self.start_watchdog()?);
+        }
+        let old = state.crews.iter_mut().find(|old| old.is_in(&crew.lane.name)).map(Crew::is_to_leave);
+        self.lineup.add(Seat { lane: Arc::clone(&crew.lane), looks });
+        state.crews.push(crew);
+        state.begin_who_may();
+        Ok(old)
+    }
+
+    /// The lane of this name goes on with new code, which differs in nothing that the lane is made of. `ended` is called,
+    /// on any thread, when every worker has changed over. `None`: there is no such lane.
+    pub fn change(
+        &self,
+        name: &str,
+        heirs: Heirs,
+        reads_only: bool,
+        ended: impl Fn() + Send + Sync + 'static,
+    ) -> Option<Change> {
+        let state = self.lock();
+        let lane = &state.crews.iter().find(|crew| crew.is_in(name))?.lane;
+        let successor = Arc::new(Successor::new(heirs, ended));
+        lane.change_to(Arc::clone(&successor), reads_only);
+        Some(Change(successor))
+    }
+
+    /// The lane of this name takes no more events, and goes when what it has is handled, or `within` is over.
+    pub fn retire(&self, name: &str, within: Duration) {
+        let mut state = self.lock();
+        let Some(lane) = state.crews.iter_mut().find(|crew| crew.is_in(name)).map(Crew::is_to_leave) else {
+            return;
+        };
+        self.lineup.remove(&lane);
+        drop(state);
+        self.outside.source.lineup_changed(move || lane.close(Instant::now() + within));
+    }
+
+    /// Those whose last call is over, or that have not come back in time: each with what it has left.
+    pub fn departed(&self, now: Instant) -> Vec<(String, Option<Left>)> {
+        let mut state = self.lock();
+        let departed: Vec<Crew> = state.crews.extract_if(.., |crew| crew.has_departed(now)).collect();
+        state.begin_who_may();
+        drop(state);
+        departed.into_iter().map(|crew| (crew.lane.name.clone(), crew.leave(now))).collect()
+    }
+
+    /// Is any lane on its way out?
+    pub fn are_leaving(&self) -> bool {
+        self.lock().crews.iter().any(|crew| crew.is_leaving)
     }
 
     /// The plugins' names.
-    pub fn names(&self) -> Vec<&str> {
-        self.lanes.iter().map(|lane| lane.name.as_str()).collect()
-    }
-
-    fn add(&mut self, id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<()> {
-        let LaneSpec {
-            name,
-            subscription,
-            workers,
-            capacity,
-            timeout,
-            quiet,
-            coalesce,
-            reads_only,
-            retry,
-            create,
-            by: _,
-        } = spec;
-        let mut lane = Lane::new(
-            (id, name),
-            subscription,
-            retry,
-            (timeout, quiet, coalesce),
-            (capacity, workers),
-            outside.rescans.clone(),
-        );
-        lane.reads_only = reads_only;
-        let lane = Arc::new(lane);
-        let create: Arc<worker::Create> = Arc::from(create);
-        let place = self.lanes.len();
-        self.lanes.push(Arc::clone(&lane));
-        let (made, answers) = sync_channel(usize::from(workers));
-        for index in 0..usize::from(workers) {
-            let worker = Worker::new(Arc::clone(&lane), index, Arc::clone(&create), outside.clone());
-            let made = made.clone();
-            let thread = thread::Builder::new()
-                .name(format!("{}/{index}", lane.name))
-                .spawn(move || start_worker(worker, &made))
-                .context("failed to start a thread")?;
-            self.threads.push((place, thread));
-        }
-        drop(made);
-        for _ in 0..workers {
-            match answers.recv() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => bail!("failed to start plugin `{}`: {error}", lane.name),
-                Err(_) => bail!("failed to start plugin `{}`: its worker has died", lane.name),
-            }
-        }
-        Ok(())
-    }
-
-    fn start_watchdog(&mut self) -> Result<()> {
-        let watched: Vec<Arc<Lane>> = self.lanes.iter().filter(|l| l.timeout.is_some()).cloned().collect();
-        if watched.is_empty() {
-            return Ok(());
-        }
-        let (stop, stopped) = channel();
-        let thread = thread::Builder::new()
-            .name("watchdog".into())
-            .spawn(move || watchdog::run(&watched, &stopped))
-            .context("failed to start a thread")?;
-        self.watchdog = Some((stop, thread));
-        Ok(())
+    pub fn names(&self) -> Vec<String> {
+        self.lineup.seats().iter().map(|seat| seat.lane.name.clone()).collect()
     }
 
     /// The end where events go in, for the source.
-    pub fn entrance(&self, watches: Vec<Patterns>, outside: &Outside) -> Entrance {
-        let gates = self.gates(From::Kernel);
-        let needs_path = gates.iter().any(|gate| gate.lane.subscription.needs_path());
-        let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
-        Entrance { gates, watches, tree, ledger, needs_path, path: PathBuf::new() }
+    pub fn entrance(&self) -> Entrance {
+        let patterns = self.watches.iter().map(|watch| watch.patterns.clone()).collect();
+        let (tree, ledger) = (Arc::clone(&self.outside.places.tree), Arc::clone(&self.outside.ledger));
+        Entrance::new(Arc::clone(&self.lineup), patterns, tree, ledger)
     }
 
-    /// The end where findings go in, for the rescan. `now` (nanoseconds since 1970) is from before the first watch is
-    /// in place.
-    ///
-    /// # Errors
-    ///
-    /// The ledger cannot be written.
-    pub fn inlet(&self, watches: Vec<Terms>, now: u64, outside: &Outside) -> Result<Inlet> {
-        let (tree, ledger) = (Arc::clone(&outside.places.tree), Arc::clone(&outside.ledger));
-        let names = &outside.places.watches;
-        let look = |lane: &Lane, (id, (watch, terms)): (u16, (&String, &Terms))| {
+    /// The end where findings go in, for the rescan.
+    pub fn inlet(&self) -> Inlet {
+        let Outside { places, ledger, .. } = &self.outside;
+        let (lineup, tree) = (Arc::clone(&self.lineup), Arc::clone(&places.tree));
+        Inlet::new(lineup, Arc::clone(ledger), tree, self.watches.clone(), places.watches.clone())
+    }
+
+    fn first_looks(&self, lane: &Lane, since: u64) -> Result<Arc<[FirstLook]>> {
+        let Outside { places, ledger, .. } = &self.outside;
+        let look = |(id, (watch, terms)): (u16, (&String, &Terms))| {
             let Terms { patterns, recursive, .. } = terms;
             let coverage = Coverage::new(&lane.subscription, WatchId(id), patterns, *recursive);
-            ledger.first_look(&lane.name, watch, &coverage.to_text(), now).map(Look::new)
+            ledger.first_look(&lane.name, watch, &coverage.to_text(), since)
         };
-        let watched = || (0_u16..).zip(names.iter().zip(&watches));
-        let looks = self.lanes.iter().map(|lane| watched().map(|watch| look(lane, watch)).collect());
-        let looks = looks.collect::<Result<_>>()?;
-        let offered = Offered::new(self.lanes.iter().map(|lane| lane.id.0 + 1).max().unwrap_or(0));
-        let names = names.clone();
-        let gates = self.gates(From::Rescan);
-        Ok(Inlet { gates, ledger, tree, watches, names, looks, offered, gone: Vec::new() })
+        (0_u16..).zip(places.watches.iter().zip(&self.watches)).map(look).collect()
     }
 
-    fn gates(&self, origin: From) -> Vec<entrance::Gate> {
-        self.lanes.iter().map(|lane| entrance::Gate::new(Arc::clone(lane), origin)).collect()
+    fn start_watchdog(&self) -> Result<(Sender<()>, JoinHandle<()>)> {
+        let (stop, stopped) = channel();
+        let lineup = Arc::clone(&self.lineup);
+        let thread = thread::Builder::new()
+            .name("watchdog".into())
+            .spawn(move || watchdog::run(&lineup, &stopped))
+            .context("failed to start a thread")?;
+        Ok((stop, thread))
     }
 
     /// Lets the workers finish what they have, until `until` at the latest. Returns, for each plugin with events
     /// left, its name and how many. A worker that does not come back is left behind.
-    pub fn stop(&mut self, until: Instant) -> Vec<Left> {
-        for lane in &self.lanes {
-            lane.close(until);
-        }
-        let mut stuck = vec![false; self.lanes.len()];
-        for (place, thread) in self.threads.drain(..) {
-            // A thread that is in a plugin's hands cannot be ended; a little over the time for a last flush.
-            let patience = until.max(Instant::now()) + Duration::from_millis(200);
-            while !thread.is_finished() && Instant::now() < patience {
-                thread::sleep(Duration::from_millis(1));
-            }
-            if thread.is_finished() {
-                // It may have panicked, which its hook has said.
-                let _ = thread.join();
-            } else {
-                stuck[place] = true;
-            }
-        }
-        if let Some((stop, thread)) = self.watchdog.take() {
+    pub fn stop(&self, until: Instant) -> Vec<Left> {
+        let (crews, watchdog) = {
+            let mut state = self.lock();
+            state.is_stopped = true;
+            (std::mem::take(&mut state.crews), state.watchdog.take())
+        };
+        crews.iter().for_each(|crew| crew.lane.close(until));
+        let left = crews.into_iter().filter_map(|crew| crew.leave(until)).collect();
+        if let Some((stop, thread)) = watchdog {
             drop(stop);
             let _ = thread.join();
         }
-        let left = self.lanes.iter().zip(stuck).map(|(lane, is_stuck)| {
-            let (plugin, count) = (lane.name.clone(), lane.under_way());
-            if is_stuck { Left::AtMost { plugin, count } } else { Left::Named { plugin, count } }
-        });
-        left.filter(|left| left.count() > 0).collect()
+        left
     }
-}
 
-fn start_worker(mut worker: Worker, made: &SyncSender<Result<(), CreateError>>) {
-    let result = worker.make_instance();
-    let is_made = result.is_ok();
-    let _ = made.send(result);
-    if is_made {
-        worker.run();
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

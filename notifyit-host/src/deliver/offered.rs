@@ -13,28 +13,25 @@ use crate::settle::ledger::Version;
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What has been put in lately, for each lane. Bounded by the unfinished files that there are.
-#[derive(Debug)]
-pub(super) struct Offered(Vec<FxHashMap<Version, Instant>>);
+#[derive(Debug, Default)]
+pub(super) struct Offered(FxHashMap<LaneId, FxHashMap<Version, Instant>>);
 
 impl Offered {
-    pub(super) fn new(lanes: usize) -> Offered {
-        Offered((0..lanes).map(|_| FxHashMap::default()).collect())
-    }
-
     /// Has this version been put into this lane?
     pub(super) fn has(&self, lane: LaneId, version: &Version) -> bool {
-        self.0[lane.0].contains_key(version)
+        self.0.get(&lane).is_some_and(|versions| versions.contains_key(version))
     }
 
     /// It is put in now.
     pub(super) fn note(&mut self, lane: LaneId, version: Version, now: Instant) {
-        self.0[lane.0].insert(version, now);
+        self.0.entry(lane).or_default().insert(version, now);
     }
 
     /// What was put in long ago may be put in again.
     pub(super) fn forget_older_than(&mut self, now: Instant) {
-        for lane in &mut self.0 {
-            lane.retain(|_, at| now - *at < AGAIN_AFTER);
-        }
+        self.0.retain(|_, versions| {
+            versions.retain(|_, at| now - *at < AGAIN_AFTER);
+            !versions.is_empty()
+        });
     }
 }

@@ -117,6 +117,13 @@ impl Pause {
         }
     }
 
+    /// Something has changed: it is worth a try.
+    pub(super) fn try_now(&self, now: Instant) {
+        if let Some(paused) = &mut self.lock().paused {
+            paused.until = paused.until.min(now);
+        }
+    }
+
     /// Is the lane pausing?
     pub(super) fn is_pausing(&self) -> bool {
         self.troubled.load(Ordering::Acquire) && self.lock().paused.is_some()

@@ -2,31 +2,32 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::lane::Lane;
+use super::lineup::Lineup;
 
 /// Looks at what every worker has in hand until the channel's other end is dropped.
-pub(super) fn run(lanes: &[Arc<Lane>], stop: &Receiver<()>) {
-    let shortest = lanes.iter().filter_map(|lane| lane.timeout).min().unwrap_or(Duration::from_secs(1));
-    let every = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
-    let mut said: Vec<Vec<Option<Instant>>> = lanes.iter().map(|lane| vec![None; lane.desks.len()]).collect();
-    while stop.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-        for (lane, said) in lanes.iter().zip(&mut said) {
-            look(lane, said);
+pub(super) fn run(lineup: &Lineup, stop: &Receiver<()>) {
+    loop {
+        let seats = lineup.seats();
+        let shortest = seats.iter().filter_map(|seat| seat.lane.timeout).min().unwrap_or(Duration::MAX);
+        let every = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        if stop.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+            return;
         }
+        seats.iter().for_each(|seat| look(&seat.lane));
     }
 }
 
-fn look(lane: &Lane, said: &mut [Option<Instant>]) {
+fn look(lane: &Lane) {
     let Some(timeout) = lane.timeout else { return };
-    for (desk, said) in lane.desks.iter().zip(said) {
+    for desk in &lane.desks {
         let Some((since, path)) = desk.in_hand.look() else { continue };
-        if since.elapsed() > timeout && said.replace(since) != Some(since) {
+        if since.elapsed() > timeout && desk.in_hand.is_news(since) {
             warn!(
                 "plugin `{}` has been at {:?} for over {timeout:?}; it cannot be ended, and its worker takes no \
                  other event until it comes back",

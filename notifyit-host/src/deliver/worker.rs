@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Outside;
 use super::attempt::{Attempt, Tried};
 use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
 use super::retry::{Arrival, FENCES, Waiting, Work, supposed_twice};
+use super::{Create, Outside};
 use notifyit_plugin_api::Blame;
 
 use crate::event::{Certainty, FileEvent, Outcome};
@@ -22,15 +22,14 @@ const NAMED: usize = 100;
 /// *behind* doing it.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Makes an instance of the plugin.
-pub(super) type Create = dyn Fn() -> Result<Instance, CreateError> + Send + Sync;
-
 /// What a worker is made of.
 pub(super) struct Worker {
     pub(super) lane: Arc<Lane>,
     pub(super) index: usize,
     pub(super) create: Arc<Create>,
     pub(super) instance: Option<Instance>,
+    /// The number of the last offer of new code that was taken up.
+    pub(super) offers_seen: u64,
     pub(super) outside: Outside,
     pub(super) attempt: Attempt,
     /// Events taken from the inbox, in order; what waited behind another goes to the front.
@@ -58,6 +57,7 @@ impl Worker {
             index,
             create,
             instance: None,
+            offers_seen: 0,
             attempt: Attempt::new(Arc::clone(&outside.places), Arc::clone(&outside.ledger)),
             outside,
             local: VecDeque::new(),
@@ -79,13 +79,15 @@ impl Worker {
         while self.turn() == Flow::GoOn {}
         self.flush();
         self.count_left();
-        let Some(mut instance) = self.instance.take() else { return };
-        match instance.shutdown() {
-            Reply::Done => {}
-            Reply::Panicked { message } => self.panicked(&message),
-            Reply::Retry { message, .. } | Reply::Reject { message } => {
-                self.lane.say_shutdown(&message);
-            }
+        if let Some(instance) = self.instance.take() {
+            self.shut_down(instance);
+        }
+    }
+
+    /// The lane is not to be, after all.
+    pub(super) fn dismiss(mut self) {
+        if let Some(instance) = self.instance.take() {
+            self.shut_down(instance);
         }
     }
 
@@ -94,6 +96,7 @@ impl Worker {
         if closing.is_some_and(|until| Instant::now() >= until) {
             return Flow::Leave;
         }
+        self.look_for_successor();
         if self.local.is_empty() {
             self.lane.desks[self.index].fetch(&mut self.local);
         }

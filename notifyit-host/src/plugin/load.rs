@@ -35,7 +35,7 @@ use super::instance::{CreateError, Instance};
 use super::precheck;
 use super::refused::{Reason, Refused, Step};
 use super::services::{self, Services};
-use super::stage::Staging;
+use super::stage::{self, Staging};
 use super::trust::{self, Us};
 
 /// Loads plugin files. Its staging directory goes when it and all that it loaded are dropped.
@@ -75,6 +75,15 @@ impl Loader {
     /// What plugins that it loaded are lent.
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// What a library that was loaded from this file now would have as its hash.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub(super) fn fingerprint(&self, file: &Path) -> std::io::Result<u64> {
+        stage::fingerprint(file)
     }
 
     /// Loads this file, as it is now: loading it again gives another library, which shares nothing with the first.

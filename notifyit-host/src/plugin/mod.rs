@@ -10,6 +10,7 @@
 //! | `refused` | why a file was not loaded, in one line |
 //! | `instance` | what the host calls |
 //! | `services` | what the plugin calls |
+//! | `files` | which files are new since they were last looked at |
 //! | `set` | all of it for everything that is to run |
 //!
 //! What is *absent*: a library is never unloaded, and the file that the user gave is never mapped.
@@ -22,6 +23,7 @@ mod load;
 mod refused;
 mod instance;
 mod services;
+mod files;
 pub mod set;
 #[cfg(test)]
 mod tests;

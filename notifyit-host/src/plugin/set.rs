@@ -1,11 +1,14 @@
-//! Which plugins run: what was asked for by name, and what was dropped into the plugin directories.
+//! Which plugins run: what was asked for by name, and what was dropped into the plugin directories. It follows from the
+//! files as they are: the start looks at them once, the roster again and again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use tracing::{debug, warn};
+use anyhow::{Context, Result, anyhow, bail};
+use tracing::debug;
 
+use super::files::{Files, Looked};
 use super::{LoadedLibrary, Loader, by_name, in_directories};
 use crate::config::{Library, PluginSettings, Request, Settings};
 
@@ -18,9 +21,11 @@ pub struct Member {
     pub library: LoadedLibrary,
     /// How it came in.
     pub by: By,
+    /// Since when its file has been there: nanoseconds since 1970.
+    pub since_nanos: u64,
 }
 
-/// How an instance came in, and so what an error of it means.
+/// How an instance came in, and so what an error of it means at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// Asked for by name: if it cannot run, the host does not start.
@@ -29,109 +34,196 @@ pub enum By {
     DropIn,
 }
 
-/// Loads everything that is to run.
-///
-/// # Errors
-///
-/// What was asked for and cannot be loaded, a plugin directory that cannot be read, two instances of one name,
-/// nothing to run at all, a `--set` for what does not run.
-pub fn load(settings: &Settings, loader: &Loader) -> Result<Vec<Member>> {
-    let mut set = Set { loader, loaded: HashMap::new(), members: Vec::new(), names: HashSet::new() };
-    for request in settings.plugins.requested() {
-        set.request(settings, request)?;
-    }
-    if settings.plugins.drop_ins_run() {
-        set.drop_ins(settings)?;
-    }
-    let names: Vec<&str> = set.members.iter().map(|member| member.settings.name.as_str()).collect();
-    if names.is_empty() {
-        bail!(nothing_runs(&settings.plugin_dirs));
-    }
-    settings.plugins.check_sets(&names)?;
-    Ok(set.members)
+/// Why something does not run.
+#[derive(Debug)]
+pub struct Problem {
+    /// What it came in by.
+    pub by: By,
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// What is wrong, in one line.
+    pub error: anyhow::Error,
+    /// Is it but a file that is no plugin at all?
+    pub is_no_plugin: bool,
 }
 
-struct Set<'a> {
-    loader: &'a Loader,
-    loaded: HashMap<PathBuf, LoadedLibrary>,
-    members: Vec<Member>,
-    names: HashSet<String>,
+/// What is to run, as the files are now.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What is to run, in this order.
+    pub members: Vec<Member>,
+    /// What does not, or not in the version that is there.
+    pub problems: Vec<Problem>,
+    /// Where the files lie, or would.
+    pub directories: Vec<PathBuf>,
+    /// Something is to be looked at again in a moment.
+    pub is_unsettled: bool,
 }
 
-impl Set<'_> {
-    fn request(&mut self, settings: &Settings, request: &Request) -> Result<()> {
-        let (file, known) = match request {
-            Request::File(file) => (file.clone(), None),
-            Request::Instance(instance) => {
-                let file = match &instance.library {
-                    Library::File(file) => file.clone(),
-                    Library::Name(name) => by_name(name, &settings.search_path)?,
-                };
-                (file, Some(instance.as_ref().clone()))
-            }
-        };
-        let library = self.library(&file).map_err(|refused| {
-            debug!("{}", refused.detail());
-            anyhow::anyhow!("{refused}")
-        })?;
-        let own_name = library.info.name.clone();
-        let instance = known.unwrap_or_else(|| settings.plugins.settings_for(&own_name, Library::File(file)));
-        if !self.names.insert(instance.name.clone()) {
-            bail!(
-                "plugin `{}` was asked for twice; give one of them another name in a configuration file",
-                instance.name
-            );
+/// Finds out what is to run.
+#[derive(Debug)]
+pub struct Set {
+    loader: Loader,
+    files: Files,
+}
+
+impl Set {
+    /// Nothing has been looked at yet.
+    pub fn new(loader: Loader) -> Set {
+        Set { loader, files: Files::default() }
+    }
+
+    /// Looks at all files that what is to run may lie in, and loads what is new.
+    pub fn look(&mut self, settings: &Settings) -> Look {
+        let mut found =
+            Finding { set: self, look: Look::default(), names: HashSet::new(), files: Vec::new() };
+        for request in settings.plugins.requested() {
+            found.request(settings, request);
         }
-        self.members.push(Member { settings: instance, library, by: By::Request });
+        if settings.plugins.drop_ins_run() {
+            found.drop_ins(settings);
+        }
+        let Finding { mut look, files, .. } = found;
+        look.directories = directories(&settings.plugin_dirs, &files);
+        self.files.keep(&files);
+        look
+    }
+}
+
+impl Look {
+    /// What the start makes of it: what was asked for must run.
+    ///
+    /// # Errors
+    ///
+    /// What was asked for and cannot be loaded, a plugin directory that cannot be read, two instances of one name,
+    /// nothing to run at all and no place for anything to come, a `--set` for what does not run.
+    pub fn at_start(mut self, settings: &Settings) -> Result<Look> {
+        if let Some(fatal) = self.problems.iter().position(|problem| problem.by == By::Request) {
+            return Err(self.problems.swap_remove(fatal).error);
+        }
+        let may_come = settings.plugins.drop_ins_run() && !settings.plugin_dirs.is_empty();
+        if self.members.is_empty() && !may_come {
+            bail!("no plugin to run; name a directory of plugins with --plugin-dir, or a plugin with -p");
+        }
+        let names: Vec<&str> = self.members.iter().map(|member| member.settings.name.as_str()).collect();
+        settings.plugins.check_sets(&names)?;
+        Ok(self)
+    }
+}
+
+struct Finding<'a> {
+    set: &'a mut Set,
+    look: Look,
+    names: HashSet<String>,
+    files: Vec<PathBuf>,
+}
+
+impl Finding<'_> {
+    fn request(&mut self, settings: &Settings, request: &Request) {
+        let result = self.requested(settings, request);
+        if let Err((file, error)) = result {
+            self.problem(By::Request, file, error);
+        }
+    }
+
+    fn requested(
+        &mut self,
+        settings: &Settings,
+        request: &Request,
+    ) -> Result<(), (Option<PathBuf>, anyhow::Error)> {
+        let (library, known) = match request {
+            Request::File(file) => (Library::File(file.clone()), None),
+            Request::Instance(instance) => (instance.library.clone(), Some(instance.as_ref().clone())),
+        };
+        let file = match library {
+            Library::File(file) => file,
+            Library::Name(name) => by_name(&name, &settings.search_path).map_err(|error| (None, error))?,
+        };
+        let looked = self.look_at(&file);
+        let why_not = match &looked {
+            None => Some("it is not there"),
+            Some(looked) if looked.refused.is_none() => Some("somebody is still writing to it"),
+            Some(_) => None,
+        };
+        let Some((library, since_nanos)) = self.usable(By::Request, &file, looked) else {
+            return why_not.map_or(Ok(()), |why| {
+                let error = anyhow!("failed to load plugin {file:?}: {why}");
+                Err((Some(file), error))
+            });
+        };
+        let own_name = library.info.name.clone();
+        let settings =
+            known.unwrap_or_else(|| settings.plugins.settings_for(&own_name, Library::File(file.clone())));
+        if !self.names.insert(settings.name.clone()) {
+            let error = anyhow!(
+                "plugin `{}` was asked for twice; give one of them another name in a configuration file",
+                settings.name
+            );
+            return Err((Some(file), error));
+        }
+        self.look.members.push(Member { settings, library, by: By::Request, since_nanos });
         Ok(())
     }
 
-    fn drop_ins(&mut self, settings: &Settings) -> Result<()> {
-        let mut found = in_directories(&settings.plugin_dirs);
-        if !found.errors.is_empty() {
-            return Err(found.errors.remove(0));
+    fn drop_ins(&mut self, settings: &Settings) {
+        let found = in_directories(&settings.plugin_dirs);
+        // A directory that cannot be read is one that was asked for.
+        for error in found.errors {
+            self.problem(By::Request, None, error);
         }
         for file in found.files {
-            let library = match self.library(&file) {
-                Ok(library) => library,
-                Err(refused) if refused.is_no_plugin() => {
-                    debug!("{refused}");
-                    continue;
-                }
-                Err(refused) => {
-                    warn!("{refused}");
-                    debug!("{}", refused.detail());
-                    continue;
-                }
-            };
+            let looked = self.look_at(&file);
+            let Some((library, since_nanos)) = self.usable(By::DropIn, &file, looked) else { continue };
             let name = library.info.name.clone();
-            let Some(instance) = settings.plugins.drop_in(&name, &file) else { continue };
+            let Some(settings) = settings.plugins.drop_in(&name, &file) else { continue };
             if self.names.insert(name.clone()) {
-                self.members.push(Member { settings: instance, library, by: By::DropIn });
+                self.look.members.push(Member { settings, library, by: By::DropIn, since_nanos });
             } else {
-                warn!("{file:?} is not run: another file is plugin `{name}` already");
+                let error = anyhow!("{file:?} is not run: another file is plugin `{name}` already");
+                self.problem(By::DropIn, Some(file), error);
             }
         }
-        Ok(())
     }
 
-    fn library(&mut self, file: &Path) -> Result<LoadedLibrary, super::Refused> {
-        if let Some(library) = self.loaded.get(file) {
-            return Ok(library.clone());
+    fn look_at(&mut self, file: &Path) -> Option<Looked> {
+        self.files.push(file.to_owned());
+        let Set { loader, files } = self.set;
+        files.look_at(file, loader, Instant::now())
+    }
+
+    /// The library of a file, and since when the file has been there. What is wrong with what is there now is noted.
+    fn usable(&mut self, by: By, file: &Path, looked: Option<Looked>) -> Option<(LoadedLibrary, u64)> {
+        let Looked { since_nanos, library, refused, is_unsettled } = looked?;
+        self.look.is_unsettled |= is_unsettled;
+        if let Some(refused) = refused {
+            debug!("{}", refused.detail());
+            let error = match &library {
+                None => anyhow!("{refused}"),
+                Some(old) => anyhow!("{refused}; plugin `{}` goes on as it was", old.info.name),
+            };
+            let is_no_plugin = refused.is_no_plugin() && library.is_none() && by == By::DropIn;
+            let file = Some(file.to_owned());
+            self.look.problems.push(Problem { by, file, error, is_no_plugin });
         }
-        let library = self.loader.load(file)?;
-        debug!("loaded {file:?}: plugin `{}` {}", library.info.name, library.info.version);
-        self.loaded.insert(file.to_owned(), library.clone());
-        Ok(library)
+        library.map(|library| (library, since_nanos))
+    }
+
+    fn problem(&mut self, by: By, file: Option<PathBuf>, error: anyhow::Error) {
+        self.look.problems.push(Problem { by, file, error, is_no_plugin: false });
     }
 }
 
-fn nothing_runs(directories: &[PathBuf]) -> String {
-    if directories.is_empty() {
-        return "no plugin to run; name a directory of plugins with --plugin-dir, or a plugin with -p"
-            .to_owned();
+/// Where something happens when a file comes, changes or goes: where the name is, and where the file is that it stands
+/// for.
+fn directories(plugin_dirs: &[PathBuf], files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut directories = plugin_dirs.to_vec();
+    for file in files {
+        directories.extend(file.parent().map(Path::to_owned));
+        directories.extend(file.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned)));
     }
-    format!("no plugin to run: none in {directories:?}; copy a plugin's .so there, or name one with -p")
+    directories.sort();
+    directories.dedup();
+    directories
 }
 
 /// The kinds of events that an instance gets: what the user says, else what the plugin asks for.

@@ -221,8 +221,17 @@ fn in_memory(from: &mut File, name: &OsStr) -> io::Result<Staged> {
     Ok(Staged { path, file, hash, place: Place::Memory })
 }
 
+/// The FNV-1a of a regular file's content.
+pub(super) fn fingerprint(path: &Path) -> io::Result<u64> {
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    transfer(&mut file, &mut io::sink())
+}
+
 /// Copies in small pieces, so that a large plugin leaves no large hole in the heap; returns the content's FNV-1a.
-fn transfer(from: &mut File, to: &mut File) -> io::Result<u64> {
+fn transfer(from: &mut File, to: &mut impl Write) -> io::Result<u64> {
     let mut buffer = vec![0; 64 * 1024];
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     loop {

@@ -371,7 +371,7 @@ mod tests {
     fn what_a_host_has_written_is_read_and_changed() {
         let dir = tempfile::tempdir().unwrap();
         let stamp = Stamp { inode: 1, size: 2, mtime_seconds: 3, mtime_nanos: 4 };
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         let root = store.number((0, OsStr::new("in")));
         let below = store.number((root, OsStr::new("sub")));
         for lane in [LaneId(0), LaneId(1)] {

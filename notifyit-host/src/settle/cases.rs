@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::disk::{Key, of_instance};
+use super::disk::Key;
 use super::ledger::{Place, Stamp, Watched};
 use super::store::{Changes, Inner, Store};
 use super::trouble::Trouble;
@@ -12,7 +12,7 @@ use crate::event::LaneId;
 
 impl Store {
     pub(super) fn trouble(&self, lane: LaneId, place: Place<'_>) -> Option<Trouble> {
-        if self.troubled[lane.0].load(Ordering::Acquire) == 0 {
+        if self.troubled(lane).load(Ordering::Acquire) == 0 {
             return None;
         }
         let key = self.key(lane, place);
@@ -29,7 +29,7 @@ impl Store {
         stamp: Option<Stamp>,
         trouble: Option<Trouble>,
     ) {
-        let count = &self.troubled[lane.0];
+        let count = self.troubled(lane);
         if stamp.is_none() && trouble.is_none() && count.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -54,7 +54,7 @@ impl Store {
 
     pub(super) fn remove(&self, lane: LaneId, place: Place<'_>) {
         let is_finished = self.get(lane, place).is_some();
-        let count = &self.troubled[lane.0];
+        let count = self.troubled(lane);
         if !is_finished && count.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -101,12 +101,6 @@ impl Inner {
         }
         changes.now.troubles.insert(key.clone(), trouble);
     }
-
-    pub(super) fn count_troubles(&self, instances: &[u32]) -> Result<Vec<AtomicUsize>, redb::Error> {
-        let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
-        let count = |instance: &u32| Ok(AtomicUsize::new(of_instance(&disk.troubles, *instance)?.count()));
-        instances.iter().map(count).collect()
-    }
 }
 
 #[cfg(test)]
@@ -125,8 +119,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (LaneId(0), LaneId(1));
         let [a, b] = ["a", "b"].map(|name| (7, OsStr::new(name)));
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
-        let counts = |store: &Store| [0, 1].map(|lane: usize| store.troubled[lane].load(Ordering::Acquire));
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
+        let counts =
+            |store: &Store| [0, 1].map(|lane: usize| store.troubled(LaneId(lane)).load(Ordering::Acquire));
         store.settle(one, a, None, Some(trouble(1)));
         store.settle(one, a, None, Some(trouble(2)));
         let letter = Trouble { state: State::Exhausted, ..trouble(3) };
@@ -134,7 +129,7 @@ mod tests {
         store.settle(two, a, Some(letter.stamp), None);
         assert_eq!(counts(&store), [2, 0]);
         drop(store);
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         assert_eq!(counts(&store), [2, 0]);
         assert_eq!(store.trouble(one, a), Some(trouble(2)));
         assert_eq!(store.trouble(one, b), Some(letter.clone()));
@@ -144,7 +139,7 @@ mod tests {
         store.remove(one, b);
         assert_eq!(counts(&store), [0, 0]);
         drop(store);
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         assert_eq!((counts(&store), store.get(one, b)), ([0, 0], None));
     }
 }

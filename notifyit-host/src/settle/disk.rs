@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 use rustix::fs::{FlockOperation, flock};
 
 use super::ledger::{Place, Stamp};
@@ -136,32 +136,6 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Stamp> {
         mtime_seconds: i64::from_be_bytes(bytes.get(16..24)?.try_into().ok()?),
         mtime_nanos: u32::from_be_bytes(bytes.get(24..28)?.try_into().ok()?),
     })
-}
-
-/// The numbers of the instances of these names: new ones get the next.
-pub(super) fn instances(database: &Database, names: &[&str]) -> Result<Vec<u32>> {
-    let transaction = database.begin_write()?;
-    let mut numbers = Vec::new();
-    {
-        let mut facts = transaction.open_table(FACTS)?;
-        for name in names {
-            let name = format!("instance/{name}");
-            let known = facts.get(name.as_str())?.and_then(|value| number_of(value.value()));
-            let number = match known {
-                Some(number) => number,
-                None => {
-                    let next =
-                        facts.get("instances")?.and_then(|value| number_of(value.value())).unwrap_or(0);
-                    facts.insert("instances", (next + 1).to_be_bytes().as_slice())?;
-                    facts.insert(name.as_str(), next.to_be_bytes().as_slice())?;
-                    next
-                }
-            };
-            numbers.push(u32::try_from(number)?);
-        }
-    }
-    transaction.commit()?;
-    Ok(numbers)
 }
 
 #[cfg(test)]

@@ -26,9 +26,9 @@ pub enum FirstLook {
     Taken,
 }
 
-/// As it is in the ledger.
+/// As it is in the ledger, for one instance and one watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Look {
+pub(super) struct Look {
     time: u64,
     taken: bool,
     subscription: String,
@@ -37,6 +37,24 @@ struct Look {
 }
 
 impl Look {
+    /// The look that is to be taken now, by what is known of one before.
+    pub(super) fn next(known: Option<Look>, subscription: &str, now: u64) -> Look {
+        let fresh = || Look { time: now, taken: false, subscription: subscription.to_owned(), before: None };
+        known.map_or_else(fresh, |known| known.go_on(subscription, now))
+    }
+
+    pub(super) fn to_take(&self) -> FirstLook {
+        match &self.before {
+            _ if self.taken => FirstLook::Taken,
+            Some(covered) => FirstLook::Changed { before: self.time, covered: covered.clone() },
+            None => FirstLook::Before(self.time),
+        }
+    }
+
+    pub(super) fn is_taken(&mut self) {
+        (self.taken, self.before) = (true, None);
+    }
+
     /// How it goes on with this subscription, now.
     fn go_on(self, subscription: &str, now: u64) -> Look {
         let subscription = subscription.to_owned();
@@ -74,19 +92,14 @@ impl Store {
     ) -> Result<FirstLook> {
         let name = format!("first/{lane}/{watch}");
         let known = fact(&self.inner.database, &name)?.as_deref().and_then(Look::parse);
-        let fresh = Look { time: now, taken: false, subscription: subscription.to_owned(), before: None };
-        let look = known.clone().map_or(fresh, |known| known.go_on(subscription, now));
+        let look = Look::next(known.clone(), subscription, now);
         if known.as_ref() != Some(&look) {
             self.write_look(&name, &look)?;
         }
-        if look.taken {
-            return Ok(FirstLook::Taken);
+        if !look.taken {
+            self.inner.lock().first_looks.push((lane.to_owned(), watch.to_owned()));
         }
-        self.inner.lock().first_looks.push((watch.to_owned(), name));
-        Ok(match look.before {
-            Some(covered) => FirstLook::Changed { before: look.time, covered },
-            None => FirstLook::Before(look.time),
-        })
+        Ok(look.to_take())
     }
 
     fn write_look(&self, name: &str, look: &Look) -> Result<()> {
@@ -95,17 +108,18 @@ impl Store {
             transaction.open_table(FACTS)?.insert(name, look.to_bytes().as_slice())?;
             Ok(transaction.commit()?)
         };
-        write().context("failed to write to the ledger")
+        self.inner.room.waits_for_late(write).context("failed to write to the ledger")
     }
 
-    /// Those of the watches that `is_there` names.
-    pub(super) fn first_looks_taken(&self, is_there: &dyn Fn(&str) -> bool) {
-        let taken: Vec<_> =
-            self.inner.lock().first_looks.extract_if(.., |(watch, _)| is_there(watch)).collect();
-        for (_, name) in taken {
+    /// Those of the instances and watches that `is_there` names.
+    pub(super) fn first_looks_taken(&self, is_there: &dyn Fn(&str, &str) -> bool) {
+        let is_there = |of: &mut (String, String)| is_there(&of.0, &of.1);
+        let taken: Vec<_> = self.inner.lock().first_looks.extract_if(.., is_there).collect();
+        for (lane, watch) in taken {
+            let name = format!("first/{lane}/{watch}");
             let known = fact(&self.inner.database, &name).ok().flatten();
-            let Some(look) = known.as_deref().and_then(Look::parse) else { continue };
-            let look = Look { taken: true, before: None, ..look };
+            let Some(mut look) = known.as_deref().and_then(Look::parse) else { continue };
+            look.is_taken();
             self.inner.change(|batch| batch.facts.push((name, look.to_bytes())));
         }
     }
@@ -116,7 +130,7 @@ mod tests {
     use super::*;
 
     fn again(dir: &tempfile::TempDir, subscription: &str, now: u64) -> (Store, FirstLook) {
-        let store = Store::open(dir.path(), &["one"]).unwrap();
+        let store = Store::with(dir.path(), &["one"]).unwrap();
         let look = store.first_look("one", "in", subscription, now).unwrap();
         (store, look)
     }
@@ -127,11 +141,11 @@ mod tests {
         assert_eq!(again(&dir, "s", 100).1, FirstLook::Before(100));
         let (store, look) = again(&dir, "s", 200);
         assert_eq!(look, FirstLook::Before(100));
-        store.first_looks_taken(&|watch| watch != "in");
+        store.first_looks_taken(&|_, watch| watch != "in");
         drop(store);
         let (store, look) = again(&dir, "s", 300);
         assert_eq!(look, FirstLook::Before(100), "its root was not there");
-        store.first_looks_taken(&|_| true);
+        store.first_looks_taken(&|_, _| true);
         drop(store);
         let (store, look) = again(&dir, "s", 400);
         assert_eq!(look, FirstLook::Taken);
@@ -141,11 +155,11 @@ mod tests {
     #[test]
     fn a_changed_subscription_is_looked_at_with_the_old_one_until_that_is_done() {
         let dir = tempfile::tempdir().unwrap();
-        again(&dir, "old", 100).0.first_looks_taken(&|_| true);
+        again(&dir, "old", 100).0.first_looks_taken(&|_, _| true);
         let changed = || FirstLook::Changed { before: 200, covered: "old".to_owned() };
         assert_eq!(again(&dir, "new", 200).1, changed());
         assert_eq!(again(&dir, "newer", 300).1, changed(), "it was interrupted");
-        again(&dir, "newer", 400).0.first_looks_taken(&|_| true);
+        again(&dir, "newer", 400).0.first_looks_taken(&|_, _| true);
         assert_eq!(again(&dir, "newer", 500).1, FirstLook::Taken);
     }
 
@@ -153,7 +167,7 @@ mod tests {
     fn what_an_earlier_version_has_written_is_understood() {
         let dir = tempfile::tempdir().unwrap();
         let write = |taken: u8| {
-            let store = Store::open(dir.path(), &["one"]).unwrap();
+            let store = Store::with(dir.path(), &["one"]).unwrap();
             let mut value = [7_u64.to_be_bytes(), 100_u64.to_be_bytes()].concat();
             value.push(taken);
             store.inner.change(|batch| batch.facts.push(("first/one/in".to_owned(), value)));

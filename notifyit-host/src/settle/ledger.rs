@@ -125,18 +125,37 @@ pub enum Ledger {
 }
 
 impl Ledger {
-    /// One in memory, for so many lanes.
-    pub fn in_memory(lanes: usize) -> Ledger {
-        Ledger::Memory(Memory::new(lanes))
+    /// One in memory.
+    pub fn in_memory() -> Ledger {
+        Ledger::Memory(Memory::new())
     }
 
-    /// One in a directory, which is made if it is not there. `lanes` are the instances' names.
+    /// One in a directory, which is made if it is not there.
     ///
     /// # Errors
     ///
     /// Another host has it; it cannot be read or written; it is damaged.
-    pub fn in_directory(directory: &Path, lanes: &[&str]) -> Result<Ledger> {
-        Store::open(directory, lanes).map(Ledger::Store)
+    pub fn in_directory(directory: &Path) -> Result<Ledger> {
+        Store::open(directory).map(Ledger::Store)
+    }
+
+    /// The lane of the instance of this name: the same for as long as the host runs, whether its plugin comes or goes.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written; too many names.
+    pub fn lane_of(&self, instance: &str) -> Result<LaneId> {
+        match self {
+            Ledger::Memory(memory) => memory.lane_of(instance),
+            Ledger::Store(store) => store.lane_of(instance),
+        }
+    }
+
+    /// The host has started: from now on what finds no room waits for it.
+    pub fn host_is_ready(&self) {
+        if let Ledger::Store(store) = self {
+            store.inner.room.host_is_ready();
+        }
     }
 
     /// Has this lane finished this version?
@@ -250,7 +269,7 @@ impl Ledger {
     /// The store cannot be written.
     pub fn first_look(&self, lane: &str, watch: &str, subscription: &str, now: u64) -> Result<FirstLook> {
         match self {
-            Ledger::Memory(_) => Ok(FirstLook::Before(now)),
+            Ledger::Memory(memory) => Ok(memory.first_look(lane, watch, subscription, now)),
             Ledger::Store(store) => store.first_look(lane, watch, subscription, now),
         }
     }
@@ -262,10 +281,11 @@ impl Ledger {
         }
     }
 
-    /// Every first look at the watches that are there has been taken.
-    pub fn first_looks_taken(&self, is_there: &dyn Fn(&str) -> bool) {
-        if let Ledger::Store(store) = self {
-            store.first_looks_taken(is_there);
+    /// The first looks of these instances at these watches have been taken.
+    pub fn first_looks_taken(&self, is_there: &dyn Fn(&str, &str) -> bool) {
+        match self {
+            Ledger::Memory(memory) => memory.first_looks_taken(is_there),
+            Ledger::Store(store) => store.first_looks_taken(is_there),
         }
     }
 
@@ -362,9 +382,13 @@ mod tests {
 
     /// Each rule holds in memory and on disk.
     fn each(check: impl Fn(&Ledger)) {
-        check(&Ledger::in_memory(2));
+        let check = |ledger: Ledger| {
+            assert_eq!(["one", "two", "one"].map(|name| ledger.lane_of(name).unwrap().0), [0, 1, 0]);
+            check(&ledger);
+        };
+        check(Ledger::in_memory());
         let dir = tempfile::tempdir().unwrap();
-        check(&Ledger::in_directory(dir.path(), &["one", "two"]).unwrap());
+        check(Ledger::in_directory(dir.path()).unwrap());
     }
 
     #[test]

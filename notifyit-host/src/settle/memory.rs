@@ -7,9 +7,12 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use anyhow::Result;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::first::{FirstLook, Look};
 use super::ledger::{Place, Stamp};
+use super::slots::Slots;
 use super::trouble::Trouble;
 use crate::event::LaneId;
 
@@ -20,8 +23,10 @@ const WORTH_PRUNING: usize = 100_000;
 #[derive(Debug)]
 pub struct Memory {
     keys: RandomState,
-    lanes: Vec<Mutex<Entries>>,
+    lanes: Slots<Mutex<Entries>>,
     directories: Mutex<Directories>,
+    /// By instance and watch.
+    looks: Mutex<FxHashMap<(String, String), Look>>,
 }
 
 /// The numbers of directories, by their places.
@@ -55,9 +60,28 @@ impl Entries {
 }
 
 impl Memory {
-    pub(super) fn new(lanes: usize) -> Memory {
-        let lanes = (0..lanes).map(|_| Mutex::default()).collect();
-        Memory { keys: RandomState::new(), lanes, directories: Mutex::default() }
+    pub(super) fn new() -> Memory {
+        let (directories, looks) = Default::default();
+        Memory { keys: RandomState::new(), lanes: Slots::new(), directories, looks }
+    }
+
+    pub(super) fn lane_of(&self, name: &str) -> Result<LaneId> {
+        self.lanes.of(name, || Ok(Mutex::default()))
+    }
+
+    pub(super) fn first_look(&self, lane: &str, watch: &str, subscription: &str, now: u64) -> FirstLook {
+        let mut looks = self.looks();
+        let key = (lane.to_owned(), watch.to_owned());
+        let look = Look::next(looks.remove(&key), subscription, now);
+        looks.entry(key).or_insert(look).to_take()
+    }
+
+    pub(super) fn first_looks_taken(&self, is_there: &dyn Fn(&str, &str) -> bool) {
+        for ((lane, watch), look) in self.looks().iter_mut() {
+            if is_there(lane, watch) {
+                look.is_taken();
+            }
+        }
     }
 
     /// The number of the directory at that place; one that none has had if none was there.
@@ -141,10 +165,11 @@ impl Memory {
                 || doubled(directories.numbers.len(), directories.pruned_to))
     }
 
-    /// From now until [`Memory::end_pruning`] every file that is there is to be [`Memory::keep`]t.
-    pub fn begin_pruning(&self) {
-        for lane in 0..self.lanes.len() {
-            let mut entries = self.lane(LaneId(lane));
+    /// From now until [`Memory::end_pruning`] every file that is there is to be [`Memory::keep`]t for these lanes. What
+    /// is known for others, whose plugins are away, stays as it is.
+    pub fn begin_pruning(&self, lanes: &[LaneId]) {
+        for lane in lanes {
+            let mut entries = self.lane(*lane);
             entries.old = std::mem::take(&mut entries.now);
         }
     }
@@ -159,13 +184,13 @@ impl Memory {
     }
 
     /// What was not kept is forgotten, and every directory whose number is not `known` to the tree.
-    pub fn end_pruning(&self, known: &FxHashSet<u64>) {
+    pub fn end_pruning(&self, lanes: &[LaneId], known: &FxHashSet<u64>) {
         let mut directories = self.directories();
         directories.numbers.retain(|_, number| known.contains(number));
         directories.pruned_to = directories.numbers.len();
         drop(directories);
-        for lane in 0..self.lanes.len() {
-            let mut entries = self.lane(LaneId(lane));
+        for lane in lanes {
+            let mut entries = self.lane(*lane);
             entries.old = FxHashMap::default();
             entries.pruned_to = entries.now.len();
         }
@@ -179,8 +204,12 @@ impl Memory {
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn looks(&self) -> MutexGuard<'_, FxHashMap<(String, String), Look>> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lane(&self, lane: LaneId) -> MutexGuard<'_, Entries> {
-        self.lanes[lane.0].lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.get(lane).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,23 +220,25 @@ mod tests {
 
     #[test]
     fn pruning_forgets_what_is_gone_and_nothing_else() {
-        let memory = Memory::new(1);
-        let lane = LaneId(0);
+        let memory = Memory::new();
+        let [lane, away] = ["one", "two"].map(|name| memory.lane_of(name).unwrap());
         let stamp = Stamp { inode: 1, size: 2, mtime_seconds: 3, mtime_nanos: 4 };
         let finish = |name: &OsStr| memory.settle(lane, (7, name), Some(stamp), None);
         let has = |name: &OsStr| memory.has(lane, (7, name), stamp);
         let [kept, gone, new] = ["kept", "gone", "new"].map(OsStr::new);
         finish(kept);
         finish(gone);
-        memory.begin_pruning();
+        memory.settle(away, (7, gone), Some(stamp), None);
+        memory.begin_pruning(&[lane]);
         assert!(has(kept) && has(gone), "not yet");
         memory.keep(lane, (7, kept));
         finish(new);
         let numbers = [1, 2].map(|parent| memory.number((parent, new)));
-        memory.end_pruning(&[numbers[0]].into_iter().collect());
+        memory.end_pruning(&[lane], &[numbers[0]].into_iter().collect());
         assert_eq!(memory.number((1, new)), numbers[0]);
         assert!(memory.number((2, new)) > numbers[1]);
         assert!(has(kept) && has(new) && !has(gone));
+        assert!(memory.has(away, (7, gone), stamp), "its plugin is away");
         assert!(!memory.is_due_for_pruning(lane));
     }
 }

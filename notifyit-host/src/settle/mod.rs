@@ -3,8 +3,10 @@
 pub mod ledger;
 pub mod trouble;
 pub mod at_rest;
+mod slots;
 mod memory;
 mod store;
+mod instances;
 mod cases;
 mod first;
 mod prune;

@@ -154,7 +154,7 @@ impl Store {
             }
         }
         let disk = snapshot(&self.inner.database)?;
-        for (from, to) in files_in(number, self.inner.instances) {
+        for (from, to) in files_in(number, self.inner.instances()) {
             if disk.files.range::<&[u8]>(&*from..&*to)?.next().is_some() {
                 return Ok(true);
             }
@@ -176,7 +176,7 @@ impl Store {
         let disk = snapshot(&self.inner.database)?;
         let is_gone =
             |key: &[u8]| matches!(look(OsStr::from_bytes(&key[12..])), There::Nothing | There::Directory);
-        for (from, to) in files_in(directory, self.inner.instances) {
+        for (from, to) in files_in(directory, self.inner.instances()) {
             for entry in disk.files.range::<&[u8]>(&*from..&*to)? {
                 let (key, value) = entry?;
                 if is_gone(key.value()) {
@@ -301,7 +301,7 @@ mod tests {
     /// A ledger of two instances, whose directory 1 has the directories 2 and 3, and 3 has 4. Each has the files `a`
     /// and `b`.
     fn filled(dir: &tempfile::TempDir) -> Store {
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         let places = [(0, "in"), (1, "x"), (1, "y"), (3, "z")];
         let numbers = places.map(|(parent, name)| store.number((parent, OsStr::new(name))));
         assert_eq!(numbers, [1, 2, 3, 4]);
@@ -310,7 +310,7 @@ mod tests {
             store.settle(LaneId(1), (directory, OsStr::new(name)), Some(stamp(1)), None);
         }
         drop(store);
-        Store::open(dir.path(), &["one", "two"]).unwrap()
+        Store::with(dir.path(), &["one", "two"]).unwrap()
     }
 
     fn has(store: &Store, lane: usize, directory: u64, name: &str) -> bool {
@@ -329,7 +329,7 @@ mod tests {
         let gone = store.gone_in((1, None), &look).unwrap();
         store.forget_gone(gone, FxHashSet::default());
         drop(store);
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         for lane in [0, 1] {
             assert!(has(&store, lane, 1, "a") && has(&store, lane, 2, "b"));
             assert!(!has(&store, lane, 1, "b") && !has(&store, lane, 3, "a") && !has(&store, lane, 4, "b"));
@@ -347,7 +347,7 @@ mod tests {
         // Both directories were renamed.
         store.forget_gone(gone, [2, 3].into_iter().collect());
         drop(store);
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         assert!(!has(&store, 1, 1, "a") && !has(&store, 0, 1, "b"));
         assert_eq!(store.get(LaneId(0), (1, OsStr::new("a"))), Some(stamp(2)));
         assert!(has(&store, 0, 2, "a") && has(&store, 0, 4, "a"));
@@ -363,7 +363,7 @@ mod tests {
         let number = store.number((1, OsStr::new("x")));
         store.settle(LaneId(0), (number, OsStr::new("c")), Some(stamp(2)), None);
         drop(store);
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         assert_eq!(store.number((1, OsStr::new("x"))), number);
         assert!(has(&store, 0, number, "c") && !has(&store, 0, number, "a"));
     }
@@ -372,20 +372,20 @@ mod tests {
     fn nothing_is_forgotten_beneath_a_root_that_may_be_away() {
         let dir = tempfile::tempdir().unwrap();
         let again = |root, is_empty| {
-            let store = Store::open(dir.path(), &["one"]).unwrap();
+            let store = Store::with(dir.path(), &["one"]).unwrap();
             store.may_forget("in", root, is_empty)
         };
-        let starts = |root| Store::open(dir.path(), &["one"]).unwrap().root_is("in", root);
+        let starts = |root| Store::with(dir.path(), &["one"]).unwrap().root_is("in", root);
         assert!(!again((7, 1), false), "nothing is known");
         starts((7, 1));
         starts((1, 1));
         assert!(again((1, 1), false), "nothing was there at first, and what is mounted there counts");
-        let store = Store::open(dir.path(), &["one"]).unwrap();
+        let store = Store::with(dir.path(), &["one"]).unwrap();
         store.settle(LaneId(0), (store.number((0, OsStr::new("in"))), OsStr::new("a")), Some(stamp(1)), None);
         drop(store);
         starts((2, 1));
         assert!(!again((1, 1), true) && !again((1, 2), false) && !again((2, 1), false));
-        let store = Store::open(dir.path(), &["one"]).unwrap();
+        let store = Store::with(dir.path(), &["one"]).unwrap();
         store.inner.size.is(WORTH_PRUNING + 1);
         assert!(store.is_due_for_pruning() && !store.is_due_for_pruning(), "said once");
         assert!(store.may_forget("in", (1, 1), true) && !store.may_forget("in", (2, 1), false));

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -22,8 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Whether to wait for room, and whether somebody does.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Is the writer at work? All others, at the start, wait for nothing.
-    may_wait: AtomicBool,
+    /// How many are at work that may wait: the writer; others only once the host is ready.
+    may_wait: AtomicUsize,
+    is_ready: AtomicBool,
     /// Has it been said that there is none?
     is_full: AtomicBool,
     closing: AtomicBool,
@@ -32,10 +33,20 @@ pub(super) struct Room {
 impl Room {
     /// Writes, and if there is no room waits until there is.
     pub(super) fn waits_for<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.may_wait.store(true, Ordering::Relaxed);
+        self.may_wait.fetch_add(1, Ordering::Relaxed);
         let result = write();
-        self.may_wait.store(false, Ordering::Relaxed);
+        self.may_wait.fetch_sub(1, Ordering::Relaxed);
         result
+    }
+
+    /// The same, but at the start it is an error if there is no room.
+    pub(super) fn waits_for_late<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.is_ready.load(Ordering::Relaxed) { self.waits_for(write) } else { write() }
+    }
+
+    /// The start is over.
+    pub(super) fn host_is_ready(&self) {
+        self.is_ready.store(true, Ordering::Relaxed);
     }
 
     /// Nobody waits any more.
@@ -59,7 +70,7 @@ impl Room {
     fn insist(&self, mut write: impl FnMut() -> io::Result<()>) -> io::Result<()> {
         loop {
             match write() {
-                Err(error) if is_no_room(&error) && self.may_wait.load(Ordering::Relaxed) => {
+                Err(error) if is_no_room(&error) && self.may_wait.load(Ordering::Relaxed) > 0 => {
                     if self.closing.load(Ordering::Relaxed) {
                         return Err(error);
                     }

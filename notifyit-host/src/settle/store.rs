@@ -18,7 +18,7 @@
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -30,11 +30,13 @@ use tracing::{error, info};
 
 use super::disk::{
     DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, damaged, decode, directory_key, encode, fact_number,
-    file_key, instances, lock, make_tables, refuse_file, snapshot,
+    file_key, lock, make_tables, refuse_file, snapshot,
 };
+use super::instances::Instance;
 use super::ledger::{Place, Stamp};
 use super::prune::{Pruned, Size};
 use super::room::{Backend, Room};
+use super::slots::Slots;
 use super::trouble::Trouble;
 use crate::event::LaneId;
 
@@ -51,10 +53,7 @@ const CACHE: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Store {
     pub(super) inner: Arc<Inner>,
-    /// The instances' numbers, by lane.
-    lanes: Vec<u32>,
-    /// How many entries each lane has among the troubles: with none, nobody looks.
-    pub(super) troubled: Vec<AtomicUsize>,
+    pub(super) lanes: Slots<Instance>,
     writer: Mutex<Option<JoinHandle<()>>>,
     _lock: File,
 }
@@ -64,7 +63,7 @@ pub(super) struct Inner {
     changes: Mutex<Changes>,
     wake: Condvar,
     /// How many instances there ever were.
-    pub(super) instances: u32,
+    pub(super) instances: AtomicU32,
     pub(super) size: Size,
     pub(super) room: Arc<Room>,
     /// What is on disk, as of the last commit.
@@ -83,7 +82,7 @@ pub(super) struct Changes {
     pub(super) now: Batch,
     pub(super) writing: Arc<Batch>,
     next_number: u64,
-    /// Watch and fact of each first look that is still to be taken.
+    /// Instance and watch of each first look that is still to be taken.
     pub(super) first_looks: Vec<(String, String)>,
     closing: bool,
     failing: bool,
@@ -116,8 +115,8 @@ impl Batch {
 }
 
 impl Store {
-    pub(super) fn open(directory: &Path, lanes: &[&str]) -> Result<Store> {
-        let store = Store::without_writer(directory, lanes)?;
+    pub(super) fn open(directory: &Path) -> Result<Store> {
+        let store = Store::without_writer(directory)?;
         let inner = Arc::clone(&store.inner);
         let writer =
             thread::Builder::new().name("ledger".into()).spawn(move || inner.write_until_closed())?;
@@ -126,7 +125,7 @@ impl Store {
     }
 
     /// One that nothing is written to unless somebody does.
-    fn without_writer(directory: &Path, lanes: &[&str]) -> Result<Store> {
+    fn without_writer(directory: &Path) -> Result<Store> {
         let opening = || format!("failed to open the state directory {directory:?}");
         refuse_file(directory).with_context(opening)?;
         DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(opening)?;
@@ -138,11 +137,10 @@ impl Store {
         let disk = snapshot(&database).with_context(opening)?;
         let next_number = fact_number(&database, "next")?.unwrap_or(1);
         let changes = Changes { next_number, ..Changes::default() };
-        let numbers = instances(&database, lanes).with_context(opening)?;
         let size = Size::default();
         size.is(disk.files.len()?);
         let inner = Inner {
-            instances: u32::try_from(fact_number(&database, "instances")?.unwrap_or(0))?,
+            instances: u32::try_from(fact_number(&database, "instances")?.unwrap_or(0))?.into(),
             database,
             changes: Mutex::new(changes),
             wake: Condvar::new(),
@@ -150,13 +148,11 @@ impl Store {
             room,
             disk: RwLock::new(disk),
         };
-        let inner = Arc::new(inner);
-        let troubled = inner.count_troubles(&numbers).with_context(opening)?;
-        Ok(Store { inner, lanes: numbers, troubled, writer: Mutex::default(), _lock: lock })
+        Ok(Store { inner: Arc::new(inner), lanes: Slots::new(), writer: Mutex::default(), _lock: lock })
     }
 
     pub(super) fn key(&self, lane: LaneId, place: Place<'_>) -> Key {
-        file_key(self.lanes[lane.0], place)
+        file_key(self.lanes.get(lane).number, place)
     }
 
     pub(super) fn get(&self, lane: LaneId, place: Place<'_>) -> Option<Stamp> {
@@ -323,7 +319,7 @@ impl Inner {
             let mut troubles = transaction.open_table(TROUBLES)?;
             let mut directories = transaction.open_table(DIRECTORIES)?;
             for pruned in &batch.gone {
-                pruned.forget((&mut files, &mut troubles), &mut directories, self.instances)?;
+                pruned.forget((&mut files, &mut troubles), &mut directories, self.instances())?;
             }
             let mut keys: Vec<_> = batch.files.iter().collect();
             keys.sort_unstable_by_key(|(key, _)| *key);
@@ -377,6 +373,16 @@ impl Inner {
 }
 
 #[cfg(test)]
+impl Store {
+    /// With lanes of these names, in this order.
+    pub(super) fn with(directory: &Path, names: &[&str]) -> Result<Store> {
+        let store = Store::open(directory)?;
+        names.iter().try_for_each(|name| store.lane_of(name).map(drop))?;
+        Ok(store)
+    }
+}
+
+#[cfg(test)]
 mod model;
 
 #[cfg(test)]
@@ -396,14 +402,14 @@ mod tests {
     #[test]
     fn what_is_finished_is_finished_in_the_next_run_whatever_the_order_of_the_instances() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), &["one", "two"]).unwrap();
+        let store = Store::with(dir.path(), &["one", "two"]).unwrap();
         let number = store.number(place(0, "in"));
         let below = store.number(place(number, "sub"));
         assert_ne!(number, below);
         store.settle(LaneId(0), place(below, "f"), Some(stamp(1)), None);
         store.settle(LaneId(1), place(below, "g"), Some(stamp(2)), None);
         drop(store);
-        let store = Store::open(dir.path(), &["new", "two", "one"]).unwrap();
+        let store = Store::with(dir.path(), &["new", "two", "one"]).unwrap();
         assert_eq!(store.number(place(0, "in")), number);
         assert_eq!(store.number(place(number, "sub")), below);
         assert_eq!(store.get(LaneId(2), place(below, "f")), Some(stamp(1)));
@@ -415,12 +421,12 @@ mod tests {
     #[test]
     fn a_renamed_directory_takes_its_number_along() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), &["one"]).unwrap();
+        let store = Store::with(dir.path(), &["one"]).unwrap();
         let number = store.number(place(1, "a"));
         store.directory_renamed(number, place(1, "a"), place(2, "b"));
         assert_eq!(store.number(place(2, "b")), number);
         drop(store);
-        let store = Store::open(dir.path(), &["one"]).unwrap();
+        let store = Store::with(dir.path(), &["one"]).unwrap();
         assert_eq!(store.number(place(2, "b")), number);
         assert_ne!(store.number(place(1, "a")), number);
     }
@@ -428,17 +434,17 @@ mod tests {
     #[test]
     fn a_second_host_is_refused_and_told_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = Store::open(dir.path(), &["one"]).unwrap();
-        let error = format!("{:#}", Store::open(dir.path(), &["one"]).unwrap_err());
+        let _first = Store::with(dir.path(), &["one"]).unwrap();
+        let error = format!("{:#}", Store::open(dir.path()).unwrap_err());
         assert!(error.contains(&format!("process {} has it", std::process::id())), "{error}");
     }
 
     #[test]
     fn a_damaged_store_is_no_fresh_start() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Store::open(dir.path(), &["one"]).unwrap());
+        drop(Store::with(dir.path(), &["one"]).unwrap());
         fs::write(dir.path().join("ledger.redb"), vec![7; 5000]).unwrap();
-        let error = format!("{:#}", Store::open(dir.path(), &["one"]).unwrap_err());
+        let error = format!("{:#}", Store::open(dir.path()).unwrap_err());
         assert!(error.contains("ledger.redb") && error.contains("move it away"), "{error}");
     }
 }

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -18,12 +19,25 @@ pub(super) enum Request {
     Fence(Reply),
     /// Something was missing: are the roots still the same?
     CheckRoots,
+    /// Other plugins run than before. Call back when events go by that.
+    LineupChanged(Reply),
+    /// Ring when something happens in one of these directories, and in no other.
+    Listen(Vec<PathBuf>, Bell),
     /// Read what is queued now, then leave.
     Stop,
 }
 
 /// Called on the source's thread; must not wait.
 pub(super) struct Reply(pub(super) Box<dyn FnOnce() + Send>);
+
+/// Rung on the source's thread, any number of times; must not wait.
+pub(super) struct Bell(pub(super) Box<dyn Fn() + Send>);
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
+    }
+}
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +71,19 @@ impl SourceHandle {
     /// out before a fence that is set after this is passed.
     pub fn check_roots(&self) {
         self.send(Request::CheckRoots);
+    }
+
+    /// Other plugins run than before. Calls back, on the source's thread, when each event that it reads goes by that, and
+    /// the kernel tells of what they ask for.
+    pub fn lineup_changed(&self, reply: impl FnOnce() + Send + 'static) {
+        self.send(Request::LineupChanged(Reply(Box::new(reply))));
+    }
+
+    /// Rings, on the source's thread, when an entry of one of these directories has come, gone or changed; what was
+    /// listened to before is not any more. Rings at once for one that is new, since when everything is heard. A hint: what
+    /// is not told is to be found by looking.
+    pub fn listen(&self, directories: Vec<PathBuf>, bell: impl Fn() + Send + 'static) {
+        self.send(Request::Listen(directories, Bell(Box::new(bell))));
     }
 
     /// Asks the source to read what is queued now, and to leave.
@@ -131,7 +158,7 @@ impl SourceHandle {
     pub(crate) fn take_fences(&self) -> Vec<Box<dyn FnOnce() + Send>> {
         let fences = self.take().into_iter().filter_map(|request| match request {
             Request::Fence(reply) => Some(reply.0),
-            Request::CheckRoots | Request::Stop => None,
+            _ => None,
         });
         fences.collect()
     }

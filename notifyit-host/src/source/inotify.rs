@@ -11,8 +11,10 @@ use anyhow::{Context, Result};
 use inotify::{EventMask, Inotify};
 use rustix::io::ioctl_fionread;
 
+use super::answer::Turn;
+use super::bell::Bells;
 use super::doubt::Doubt;
-use super::fence::{Fences, Request, SourceHandle, queued_bytes};
+use super::fence::{Fences, SourceHandle, queued_bytes};
 use super::gather::Gather;
 use super::mounts::Mounts;
 use super::refused::Refused;
@@ -51,7 +53,8 @@ pub struct Source<S> {
     pub(super) rescans: RescanHandle,
     /// When the kernel's queue was last known to be empty: what is read now happened after that.
     pub(super) drained_nanos: u64,
-    fences: Fences,
+    pub(super) bells: Bells,
+    pub(super) fences: Fences,
     gather: Gather,
     pub(super) queue_limit: u64,
     sequence: u64,
@@ -71,12 +74,6 @@ pub(super) struct MovedAway {
     pub(super) directory: bool,
     pub(super) from: RenamedFrom,
     at: Instant,
-}
-
-/// What a turn of the loop ends with.
-enum Turn {
-    GoOn,
-    Leave,
 }
 
 impl<S: Sink> Source<S> {
@@ -109,6 +106,7 @@ impl<S: Sink> Source<S> {
             handle,
             rescans,
             drained_nanos: sys::wall_nanos(),
+            bells: Bells::default(),
             fences: Fences::default(),
             gather: Gather::new(now),
             queue_limit: sys::queue_limit(),
@@ -213,24 +211,6 @@ impl<S: Sink> Source<S> {
         }
     }
 
-    fn answer(&mut self, buffer: &mut [u8]) -> Result<Turn> {
-        for request in self.handle.take() {
-            match request {
-                Request::Fence(reply) => self.fences.set(self.queued_bytes(), reply),
-                Request::CheckRoots => self.check_roots(),
-                Request::Stop => {
-                    let mut left = self.queued_bytes();
-                    while left > 0 {
-                        let read = self.read(buffer)?;
-                        left = if read == 0 { 0 } else { left.saturating_sub(read) };
-                    }
-                    return Ok(Turn::Leave);
-                }
-            }
-        }
-        Ok(Turn::GoOn)
-    }
-
     pub(super) fn queued_bytes(&self) -> u64 {
         ioctl_fionread(&self.inotify).unwrap_or(0)
     }
@@ -246,7 +226,7 @@ impl<S: Sink> Source<S> {
     }
 
     /// Reads and decodes one buffer. Returns how many bytes of the kernel's queue that were.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<u64> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<u64> {
         let events = match self.inotify.read_events(buffer) {
             Ok(events) => events,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -265,6 +245,7 @@ impl<S: Sink> Source<S> {
             self.decode(event.wd.get_watch_descriptor_id(), event.mask, event.cookie, event.name, seen_nanos);
         }
         self.sink.end_of_burst();
+        self.bells.ring();
         self.rescans.decoded(self.sequence);
         self.fences.advance(bytes);
         self.gather.read(count);
@@ -274,12 +255,17 @@ impl<S: Sink> Source<S> {
     fn decode(&mut self, wd: i32, what: EventMask, cookie: u32, name: Option<&OsStr>, seen_nanos: u64) {
         self.sequence += 1;
         if what.contains(EventMask::Q_OVERFLOW) {
+            self.bells.missed();
             return self.overflowed();
         }
         if what.contains(EventMask::IGNORED) {
+            self.bells.ended(wd);
             return self.unwatched(wd);
         }
         let mut next = self.tree.read().first(wd);
+        if next.is_none() {
+            self.bells.heard(wd);
+        }
         while let Some(Spot { node, watch, twin }) = next {
             match name {
                 Some(name) => self.entry((node, watch), what, cookie, name, seen_nanos),

@@ -12,6 +12,8 @@
 //! | `wait` | what the loop waits for |
 //! | `gather` | when to wait for more before a read |
 //! | `fence` | telling that everything up to now has been read |
+//! | `answer` | what other threads ask of the loop |
+//! | `bell` | directories that others want to hear of |
 //! | `refused` | directories that refused their watch |
 //! | `filesystem` | what a root is on, and so on which terms its files are judged |
 //! | `rescan` | looks at what is there, whatever the kernel told |
@@ -28,6 +30,8 @@ mod walk;
 mod roots;
 mod mounts;
 mod wait;
+mod answer;
+mod bell;
 mod follow;
 mod claim;
 mod doubt;
@@ -98,6 +102,9 @@ pub enum MayBeMissing {
 
 /// Where events go. Everything is called on the source's thread and must not wait.
 pub trait Sink: Send {
+    /// Other plugins run than before: those that have come get what happens from now on.
+    fn lineup_changed(&mut self);
+
     /// What to ask of the kernel for a watch, beside what the source needs itself.
     fn interest(&self, watch: WatchId) -> ::inotify::WatchMask;
 

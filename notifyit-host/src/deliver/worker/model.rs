@@ -19,11 +19,11 @@ use proptest::prelude::*;
 
 use self::plugin::{Script, Scripted, script};
 use self::steps::{File, Step, step};
-use super::super::entrance::{Entrance, Gate};
-use super::super::existing::{Existing, Look, Terms};
+use super::super::entrance::Entrance;
+use super::super::existing::{Existing, Terms};
 use super::super::inlet::Inlet;
-use super::super::lane::{From, Lane};
-use super::super::offered::Offered;
+use super::super::lane::Lane;
+use super::super::lineup::{Lineup, Seat};
 use super::super::retry::RetryPolicy;
 use super::super::{Outside, Places};
 use super::{Flow, Message, Worker};
@@ -84,7 +84,8 @@ impl World {
     fn new(kind: Kind) -> World {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("sub")).unwrap();
-        let ledger = Arc::new(Ledger::in_memory(1));
+        let ledger = Arc::new(Ledger::in_memory());
+        assert_eq!(ledger.lane_of("test").unwrap(), LANE);
         let mut tree = Tree::numbered_by(Arc::clone(&ledger) as _);
         let root = tree.add_root(WATCH, "in", directory.path());
         let nodes = [root, tree.add_child(root, OsStr::new("sub"))];
@@ -133,24 +134,12 @@ impl World {
         let create = Arc::new(move || library.create(0, "{}"));
         let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
         worker.make_instance().unwrap();
-        let entrance = Entrance {
-            gates: vec![Gate::new(Arc::clone(&lane), From::Kernel)],
-            watches: vec![everything()],
-            tree: Arc::clone(&tree),
-            ledger: Arc::clone(&ledger),
-            needs_path: false,
-            path: PathBuf::new(),
-        };
-        let inlet = Inlet {
-            gates: vec![Gate::new(lane, From::Rescan)],
-            ledger,
-            tree,
-            watches: vec![Terms { patterns: everything(), recursive: true, existing: Existing::Skip }],
-            names: vec!["in".to_owned()],
-            looks: vec![vec![Look::new(FirstLook::Taken)]],
-            offered: Offered::new(1),
-            gone: Vec::new(),
-        };
+        let lineup = Arc::new(Lineup::default());
+        lineup.add(Seat { lane, looks: Arc::from([FirstLook::Taken]) });
+        let (entrance_tree, entrance_ledger) = (Arc::clone(&tree), Arc::clone(&ledger));
+        let entrance = Entrance::new(Arc::clone(&lineup), vec![everything()], entrance_tree, entrance_ledger);
+        let watch = Terms { patterns: everything(), recursive: true, existing: Existing::Skip };
+        let inlet = Inlet::new(lineup, ledger, tree, vec![watch], vec!["in".to_owned()]);
         self.queue.clear();
         self.host = Some(Running { worker, entrance, inlet });
         self.known.clear();

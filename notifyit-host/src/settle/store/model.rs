@@ -45,6 +45,13 @@ enum Step {
     Stop,
 }
 
+fn named(ledger: Ledger, names: &[&str]) -> Ledger {
+    for name in names {
+        ledger.lane_of(name).unwrap();
+    }
+    ledger
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let lane = || 0..INSTANCES.len();
     let file = || (1_u64..3, select(&["a", "b", "c"][..]));
@@ -210,7 +217,7 @@ struct Disk {
 impl Disk {
     fn new() -> Disk {
         let directory = tempfile::tempdir().unwrap();
-        let ledger = Ledger::Store(Store::without_writer(directory.path(), &INSTANCES).unwrap());
+        let ledger = named(Ledger::Store(Store::without_writer(directory.path()).unwrap()), &INSTANCES);
         let (now, committed) = (Held::default(), Held::default());
         let disk = Disk { ledger, directory, is_turned: false, now, writing: None, committed };
         disk.look().unwrap();
@@ -246,7 +253,7 @@ impl Disk {
                 }
             }
             Step::FirstLooksTaken => {
-                self.ledger.first_looks_taken(&|_| true);
+                self.ledger.first_looks_taken(&|_, _| true);
                 self.now.looks_taken = true;
             }
             Step::Begin => self.begin(),
@@ -288,7 +295,7 @@ impl Disk {
         if self.is_turned {
             names.reverse();
         }
-        self.ledger = Ledger::Store(Store::without_writer(next.path(), &names).unwrap());
+        self.ledger = named(Ledger::Store(Store::without_writer(next.path()).unwrap()), &names);
         self.directory = next;
         self.writing = None;
         self.now = self.committed.clone();
@@ -325,7 +332,7 @@ proptest! {
 
     #[test]
     fn in_memory_it_is_as_a_map_would_be(steps in proptest::collection::vec(step(), 0..60)) {
-        let (ledger, mut held) = (Ledger::in_memory(INSTANCES.len()), Held::default());
+        let (ledger, mut held) = (named(Ledger::in_memory(), &INSTANCES), Held::default());
         for step in &steps {
             if change(&ledger, LaneId, &mut held, step) {
                 agree(&ledger, LaneId, &held)?;

@@ -1,0 +1,161 @@
+//! A lane's threads: each makes an instance of the plugin, waits until the lane is admitted, works until the lane is
+//! closed, and shuts its instance down.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::lane::Lane;
+use super::worker::Worker;
+use super::{Create, LaneSpec, Left, Outside};
+use crate::event::LaneId;
+use crate::plugin::CreateError;
+
+/// Beyond the time that a lane has for what it holds: for its last flush.
+const LAST_FLUSH: Duration = Duration::from_millis(200);
+
+/// A lane with its threads.
+#[derive(Debug)]
+pub(super) struct Crew {
+    pub(super) lane: Arc<Lane>,
+    threads: Vec<JoinHandle<()>>,
+    /// One for each worker: it begins when it gets something, and leaves when there is nothing to come.
+    begin: Vec<SyncSender<()>>,
+    pub(super) is_leaving: bool,
+}
+
+type Made = Result<(), CreateError>;
+
+impl Crew {
+    /// Starts the workers; returns when each has its instance.
+    pub(super) fn start(id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<Crew> {
+        let workers = spec.workers;
+        let (lane, create) = lane_of(id, spec, outside);
+        let mut crew = Crew { lane, threads: Vec::new(), begin: Vec::new(), is_leaving: false };
+        let (made, answers) = sync_channel(usize::from(workers));
+        for index in 0..usize::from(workers) {
+            let worker = Worker::new(Arc::clone(&crew.lane), index, Arc::clone(&create), outside.clone());
+            crew.hire(worker, index, made.clone())?;
+        }
+        drop(made);
+        for _ in 0..workers {
+            match answers.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let failed = format!("failed to start plugin `{}`", crew.lane.name);
+                    return Err(anyhow::Error::new(error).context(failed));
+                }
+                Err(_) => bail!("failed to start plugin `{}`: its worker has died", crew.lane.name),
+            }
+        }
+        Ok(crew)
+    }
+
+    fn hire(&mut self, worker: Worker, index: usize, made: SyncSender<Made>) -> Result<()> {
+        let (begin, begins) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name(format!("{}/{index}", self.lane.name))
+            .spawn(move || work(worker, &made, &begins))
+            .context("failed to start a thread")?;
+        self.threads.push(thread);
+        self.begin.push(begin);
+        Ok(())
+    }
+
+    /// Its workers begin; to say so again changes nothing.
+    pub(super) fn begin(&self) {
+        for begin in &self.begin {
+            let _ = begin.try_send(());
+        }
+    }
+
+    /// It takes no more events, and will be closed.
+    pub(super) fn is_to_leave(&mut self) -> Arc<Lane> {
+        self.is_leaving = true;
+        Arc::clone(&self.lane)
+    }
+
+    /// Is it the lane of that name that takes events?
+    pub(super) fn is_in(&self, name: &str) -> bool {
+        !self.is_leaving && self.lane.name == name
+    }
+
+    /// Has it left, or is it not waited for any longer?
+    pub(super) fn has_departed(&self, now: Instant) -> bool {
+        let is_over = || self.lane.closing().is_some_and(|until| now > until + LAST_FLUSH);
+        self.is_leaving && (self.threads.iter().all(JoinHandle::is_finished) || is_over())
+    }
+
+    /// Waits for the workers of a lane that is closed, until then and a little longer. Returns what they have left.
+    pub(super) fn leave(mut self, until: Instant) -> Option<Left> {
+        let mut is_stuck = false;
+        for thread in self.threads.drain(..) {
+            // A thread that is in a plugin's hands cannot be ended.
+            let patience = until.max(Instant::now()) + LAST_FLUSH;
+            while !thread.is_finished() && Instant::now() < patience {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                // It may have panicked, which its hook has said.
+                let _ = thread.join();
+            } else {
+                is_stuck = true;
+            }
+        }
+        let (plugin, count) = (self.lane.name.clone(), self.lane.under_way());
+        let left = if is_stuck { Left::AtMost { plugin, count } } else { Left::Named { plugin, count } };
+        (count > 0).then_some(left)
+    }
+}
+
+impl Drop for Crew {
+    /// One that was never admitted: its workers shut their instances down.
+    fn drop(&mut self) {
+        self.lane.close(Instant::now());
+        self.begin.clear();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Create>) {
+    let LaneSpec {
+        name,
+        subscription,
+        workers,
+        capacity,
+        timeout,
+        quiet,
+        coalesce,
+        reads_only,
+        retry,
+        create,
+    } = spec;
+    let lane = Lane::new(
+        (id, name),
+        subscription,
+        retry,
+        (timeout, quiet, coalesce),
+        (capacity, workers),
+        outside.rescans.clone(),
+    );
+    lane.set_reads_only(reads_only);
+    (Arc::new(lane), Arc::from(create))
+}
+
+fn work(mut worker: Worker, made: &SyncSender<Made>, begins: &Receiver<()>) {
+    let result = worker.make_instance();
+    let is_made = result.is_ok();
+    let _ = made.send(result);
+    if !is_made {
+        return;
+    }
+    match begins.recv() {
+        Ok(()) => worker.run(),
+        Err(_) => worker.dismiss(),
+    }
+}

@@ -1,0 +1,354 @@
+//! The thread: looks at the files, compares what should run with what runs, acts.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result, bail};
+use tracing::{debug, error, info, warn};
+
+use super::spec::{self, Shape};
+use super::standing::{Code, Standing, State};
+use super::{Made, Message, is_fatal};
+use crate::config::Settings;
+use crate::deliver::{Heirs, Lanes, Left, Outside};
+use crate::plugin::set::{Look, Member, Problem, Set};
+use crate::plugin::{CreateError, Services};
+use crate::source::fence::SourceHandle;
+
+/// What no event has told of (a mode above a directory, a file system across a network) is found after so long.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// What is being written, or goes, is looked at again after so long.
+const LOOK_SOON: Duration = Duration::from_millis(50);
+/// After a hint others follow: one look serves them all.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    settings: Settings,
+    set: Set,
+    services: Services,
+    lanes: Arc<Lanes>,
+    source: SourceHandle,
+    messages: Sender<Message>,
+    standings: BTreeMap<String, Standing>,
+    /// What has been said of files that do not run, so that it is said once.
+    said: HashSet<String>,
+    /// What has been said otherwise. Bounded by the code that was ever there.
+    told: HashSet<String>,
+    look_at: Instant,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        settings: Settings,
+        set: Set,
+        services: Services,
+        (lanes, outside): (Arc<Lanes>, &Outside),
+        messages: Sender<Message>,
+    ) -> Keeper {
+        let (standings, said, told) = Default::default();
+        let source = outside.source.clone();
+        let look_at = Instant::now();
+        Keeper { settings, set, services, lanes, source, messages, standings, said, told, look_at }
+    }
+
+    pub(super) fn messages(&self) -> Sender<Message> {
+        self.messages.clone()
+    }
+
+    /// What is to run at the start, before any event.
+    ///
+    /// # Errors
+    ///
+    /// What was asked for cannot be made.
+    pub(super) fn begin(&mut self, look: Look, since: u64) -> Result<()> {
+        self.said.extend(look.problems.iter().map(text));
+        for member in look.members {
+            let code = Code::of(&member.library, Shape::of(&member)?);
+            let name = member.settings.name.clone();
+            spec::say_fewer_workers(&member);
+            let made = spec::of(&self.settings, &member, &self.services)
+                .and_then(|spec| self.lanes.prepare(spec))
+                .and_then(|prepared| self.lanes.admit(prepared, since));
+            let standing = match made {
+                Ok(()) => Standing::new(State::Running(code)),
+                Err(error) if is_fatal(member.by) => return Err(error),
+                Err(error) => {
+                    let mut standing = Standing::new(State::Absent);
+                    let pause = standing.has_failed(code.hash, may_work_later(&error), Instant::now());
+                    error!("{error:#}; {}", when_again(pause));
+                    standing
+                }
+            };
+            self.standings.insert(name, standing);
+        }
+        Ok(())
+    }
+
+    /// Until it is told to stop.
+    pub(super) fn run(&mut self, inbox: &Receiver<Message>) {
+        self.look_at = Instant::now();
+        loop {
+            let now = Instant::now();
+            match inbox.recv_timeout(self.next(now).saturating_duration_since(now)) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::Look) => {
+                    thread::sleep(GATHER);
+                    self.look_at = Instant::now();
+                }
+                Ok(Message::Made { name, hash, result }) => self.made(&name, hash, result),
+                Ok(Message::Changed) => {}
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.turn(inbox) {
+                return;
+            }
+        }
+    }
+
+    /// What lies in the inbox, then one look for all of it. Returns whether it is to stop.
+    fn turn(&mut self, inbox: &Receiver<Message>) -> bool {
+        while let Ok(message) = inbox.try_recv() {
+            match message {
+                Message::Stop => return true,
+                Message::Look => self.look_at = Instant::now(),
+                Message::Made { name, hash, result } => self.made(&name, hash, result),
+                Message::Changed => {}
+            }
+        }
+        self.end_changes();
+        for (name, left) in self.lanes.departed(Instant::now()) {
+            say_departed(&name, left);
+        }
+        if self.look_at <= Instant::now() {
+            self.look();
+        }
+        false
+    }
+
+    fn next(&self, now: Instant) -> Instant {
+        let again = self.standings.values().filter_map(Standing::again).min();
+        let leaving = self.lanes.are_leaving().then(|| now + LOOK_SOON);
+        [again, leaving].into_iter().flatten().fold(self.look_at, Instant::min)
+    }
+
+    /// What runs is made what should run.
+    fn look(&mut self) {
+        let look = self.set.look(&self.settings);
+        let messages = self.messages.clone();
+        self.source.listen(look.directories.clone(), move || {
+            let _ = messages.send(Message::Look);
+        });
+        self.say(&look.problems);
+        let names: HashSet<&str> = look.members.iter().map(|member| member.settings.name.as_str()).collect();
+        let gone: Vec<String> =
+            self.standings.keys().filter(|name| !names.contains(name.as_str())).cloned().collect();
+        gone.iter().for_each(|name| self.retire(name));
+        for member in &look.members {
+            self.place(member);
+        }
+        let soon = if look.is_unsettled { LOOK_SOON } else { LOOK_EVERY };
+        self.look_at = Instant::now() + soon;
+    }
+
+    /// One that should run.
+    fn place(&mut self, member: &Member) {
+        let name = member.settings.name.as_str();
+        let shape = match Shape::of(member) {
+            Ok(shape) => shape,
+            Err(error) => return self.say_once(&format!("{error:#}")),
+        };
+        let code = Code::of(&member.library, shape);
+        let now = Instant::now();
+        let standing = self.standings.entry(name.to_owned()).or_insert_with(|| Standing::new(State::Absent));
+        if !standing.may_try(member, now) {
+            return;
+        }
+        match &standing.state {
+            State::Starting { hash, .. } if *hash == code.hash => {}
+            State::Changing { to, .. } if to.hash == code.hash => {}
+            State::Running(runs) if runs.hash == code.hash => standing.works(),
+            State::Running(runs) | State::Changing { from: runs, .. } => {
+                let beside = Some(runs.clone());
+                self.make(member, beside, code);
+            }
+            // What is under way for other code comes to nothing.
+            State::Starting { beside, .. } => {
+                let beside = beside.clone();
+                self.make(member, beside, code);
+            }
+            State::Absent => self.make(member, None, code),
+        }
+    }
+
+    /// Makes instances, on a thread of its own: whoever hangs in its `new` holds up no other.
+    fn make(&mut self, member: &Member, beside: Option<Code>, code: Code) {
+        let name = member.settings.name.clone();
+        let is_for_lane = beside.as_ref().is_some_and(|old| old.shape == code.shape);
+        let spec = match spec::of(&self.settings, member, &self.services) {
+            Ok(spec) => spec,
+            Err(error) => return self.say_once(&format!("{error:#}")),
+        };
+        let (lanes, messages, hash) = (Arc::clone(&self.lanes), self.messages.clone(), code.hash);
+        let of = name.clone();
+        let make = move || {
+            let result = if is_for_lane {
+                let made = Heirs::make(spec.create, spec.workers).map(Made::Heirs);
+                made.map_err(|error| Error::new(error).context(format!("failed to start plugin `{of}`")))
+            } else {
+                lanes.prepare(spec).map(Made::Lane)
+            };
+            // If nobody is there any more, what was made is shut down here.
+            let _ = messages.send(Message::Made { name: of, hash, result });
+        };
+        match thread::Builder::new().name(format!("{name}/new")).spawn(make) {
+            Ok(_) => self.stand(&name, State::Starting { hash, beside }),
+            Err(error) => self.say_once(&format!("failed to start plugin `{name}`: no thread: {error}")),
+        }
+    }
+
+    /// New code is ready, or could not be made. It is put to work if it is still what should run.
+    fn made(&mut self, name: &str, hash: u64, result: Result<Made>) {
+        self.look_at = Instant::now();
+        let look = self.set.look(&self.settings);
+        let member = look.members.iter().find(|member| member.settings.name == name);
+        let Some(standing) = self.standings.get_mut(name) else { return dismiss(result) };
+        let beside = match &standing.state {
+            State::Starting { hash: expected, beside } if *expected == hash => beside.clone(),
+            _ => return dismiss(result),
+        };
+        standing.state = beside.clone().map_or(State::Absent, State::Running);
+        // Other code has come, or none is there: the next look sees to that.
+        let Some(member) = member.filter(|member| member.library.hash == hash) else {
+            return dismiss(result);
+        };
+        let goes_on = beside.clone();
+        match result.and_then(|made| self.put_to_work(member, beside, made)) {
+            Ok(state) => self.stand(name, state),
+            Err(error) => {
+                let Some(standing) = self.standings.get_mut(name) else { return };
+                let is_news = standing.is_news(hash);
+                let pause = standing.has_failed(hash, may_work_later(&error), Instant::now());
+                say_failed(is_news, &error, goes_on.as_ref(), pause);
+            }
+        }
+    }
+
+    fn put_to_work(&self, member: &Member, beside: Option<Code>, made: Made) -> Result<State> {
+        let name = &member.settings.name;
+        let to = Code::of(&member.library, Shape::of(member)?);
+        match (made, beside) {
+            (Made::Lane(prepared), beside) => {
+                let is_recoverable = beside.as_ref().is_none_or(|old| old.shape.is_recoverable());
+                let within = if is_recoverable { Duration::ZERO } else { self.settings.grace };
+                self.lanes.join(prepared, member.since_nanos, within)?;
+                spec::say_fewer_workers(member);
+                match beside {
+                    Some(old) => info!("plugin `{name}` is replaced: {to} runs now, in the place of {old}"),
+                    None => info!("plugin `{name}` {to} runs now"),
+                }
+                Ok(State::Running(to))
+            }
+            (Made::Heirs(heirs), Some(from)) => {
+                let messages = self.messages.clone();
+                let ended = move || {
+                    let _ = messages.send(Message::Changed);
+                };
+                let reads_only = member.library.info.reads_only;
+                let change = self.lanes.change(name, heirs, reads_only, ended);
+                Ok(change.map_or(State::Absent, |change| State::Changing { from, to, change }))
+            }
+            (Made::Heirs(_), None) => bail!("plugin `{name}` has no lane"),
+        }
+    }
+
+    /// Changes of code that have come to their end.
+    fn end_changes(&mut self) {
+        for (name, standing) in &mut self.standings {
+            let State::Changing { from, to, change } = &standing.state else { continue };
+            if change.is_done() {
+                info!("plugin `{name}` is replaced: {to} runs now, in the place of {from}");
+                standing.state = State::Running(to.clone());
+                standing.works();
+                self.look_at = Instant::now();
+            }
+        }
+    }
+
+    /// One that should not run any more.
+    fn retire(&mut self, name: &str) {
+        let Some(standing) = self.standings.remove(name) else { return };
+        if standing.has_lane() {
+            info!("plugin `{name}` is removed: it handles what it has, and goes");
+            self.lanes.retire(name, self.settings.grace);
+        }
+    }
+
+    fn stand(&mut self, name: &str, state: State) {
+        if let Some(standing) = self.standings.get_mut(name) {
+            standing.state = state;
+        }
+    }
+
+    /// Each problem once, for as long as it lasts.
+    fn say(&mut self, problems: &[Problem]) {
+        let now: HashSet<String> = problems.iter().map(text).collect();
+        for problem in problems.iter().filter(|problem| !self.said.contains(&text(problem))) {
+            if problem.is_no_plugin {
+                debug!("{:#}", problem.error);
+            } else {
+                warn!("{:#}", problem.error);
+            }
+        }
+        self.said = now;
+    }
+
+    fn say_once(&mut self, text: &str) {
+        if self.told.insert(text.to_owned()) {
+            warn!("{text}");
+        }
+    }
+}
+
+fn text(problem: &Problem) -> String {
+    format!("{:#}", problem.error)
+}
+
+/// A lane that is not wanted any more is shut down on a thread of its own: it is a plugin's code that runs.
+fn dismiss(result: Result<Made>) {
+    if let Ok(made) = result {
+        let _ = thread::Builder::new().name("dismiss".into()).spawn(move || drop(made));
+    }
+}
+
+/// What the plugin rejects it will reject again.
+fn may_work_later(error: &Error) -> bool {
+    !error.chain().any(|cause| matches!(cause.downcast_ref(), Some(CreateError::Rejected(_))))
+}
+
+fn when_again(pause: Option<Duration>) -> String {
+    match pause {
+        Some(pause) => format!("it is left out, and tried again in {pause:.0?}"),
+        None => "it is left out until its file changes".to_owned(),
+    }
+}
+
+/// The first failure is said; the others are there for who looks closer.
+fn say_failed(is_news: bool, error: &Error, goes_on: Option<&Code>, pause: Option<Duration>) {
+    let then = goes_on.map_or_else(|| when_again(pause), |code| format!("{code} goes on"));
+    if is_news { warn!("{error:#}; {then}") } else { debug!("{error:#}; {then}") }
+}
+
+fn say_departed(name: &str, left: Option<Left>) {
+    match left {
+        None => info!("plugin `{name}` has gone"),
+        Some(left) => {
+            left.say();
+            info!("plugin `{name}` has gone; what it left is handled when it is back");
+        }
+    }
+}

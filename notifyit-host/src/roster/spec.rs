@@ -1,0 +1,105 @@
+//! What a lane is made of, by the settings and what the library says of itself.
+
+use anyhow::Result;
+use tracing::warn;
+
+use crate::config::{self, Settings, WatchSettings};
+use crate::deliver::retry::RetryPolicy;
+use crate::deliver::{Create, Existing, LaneSpec, Terms};
+use crate::event::WatchId;
+use crate::plugin::Services;
+use crate::plugin::set::{self, Member};
+use crate::route::Subscription;
+
+/// What of a lane cannot change while it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    kinds: Vec<String>,
+    workers: u16,
+}
+
+impl Shape {
+    pub(super) fn of(member: &Member) -> Result<Shape> {
+        let kinds = set::kinds(member)?.iter().map(ToString::to_string).collect();
+        Ok(Shape { kinds, workers: workers(member) })
+    }
+
+    /// Does a rescan find again whatever it is told of?
+    pub(super) fn is_recoverable(&self) -> bool {
+        self.kinds.iter().all(|kind| matches!(kind.as_str(), "landed" | "close-write"))
+    }
+}
+
+/// Would a lane be made of it?
+///
+/// # Errors
+///
+/// As [`set::kinds`].
+pub fn check(settings: &Settings, member: &Member) -> Result<()> {
+    subscription(settings, member).map(drop)
+}
+
+/// # Errors
+///
+/// As [`set::kinds`] and [`set::config_json`].
+pub(super) fn of(settings: &Settings, member: &Member, services: &Services) -> Result<LaneSpec> {
+    let wanted = &member.settings;
+    Ok(LaneSpec {
+        name: wanted.name.clone(),
+        subscription: subscription(settings, member)?,
+        workers: workers(member),
+        capacity: wanted.queue,
+        timeout: wanted.timeout,
+        quiet: wanted.quiet,
+        reads_only: member.library.info.reads_only,
+        coalesce: wanted.coalesce,
+        retry: RetryPolicy {
+            first: wanted.retry.first,
+            max: wanted.retry.max,
+            within: wanted.retry.for_,
+            attempts: wanted.retry.attempts,
+        },
+        create: create(member, services)?,
+    })
+}
+
+/// What makes the instances.
+pub(super) fn create(member: &Member, services: &Services) -> Result<Box<Create>> {
+    let (context, config) = (services.register(&member.settings.name), set::config_json(member)?);
+    let library = member.library.clone();
+    Ok(Box::new(move || library.create(context, &config)))
+}
+
+pub(super) fn say_fewer_workers(member: &Member) {
+    let (wanted, has) = (member.settings.workers, workers(member));
+    if wanted > has {
+        let name = &member.settings.name;
+        warn!("plugin `{name}` can have {has} at most of the {wanted} workers that are wanted");
+    }
+}
+
+fn workers(member: &Member) -> u16 {
+    member.settings.workers.min(member.library.info.max_workers.max(1))
+}
+
+fn subscription(settings: &Settings, member: &Member) -> Result<Subscription> {
+    let watches = member.settings.watch.as_ref().map(|names| {
+        let wanted = |watch: &WatchSettings| names.contains(&watch.name);
+        let places = settings.watches.iter().enumerate().filter(|(_, watch)| wanted(watch));
+        places.filter_map(|(place, _)| u16::try_from(place).ok().map(WatchId)).collect()
+    });
+    let kinds = set::kinds(member)?.into_iter().collect();
+    Ok(Subscription::new(kinds, watches, member.settings.patterns.clone()))
+}
+
+/// The watches, as far as the lanes go.
+pub(super) fn terms(settings: &Settings) -> Vec<Terms> {
+    let terms = |watch: &WatchSettings| {
+        let existing = match watch.existing {
+            config::Existing::Skip => Existing::Skip,
+            config::Existing::Deliver => Existing::Deliver,
+        };
+        Terms { patterns: watch.patterns.clone(), recursive: watch.recursive, existing }
+    };
+    settings.watches.iter().map(terms).collect()
+}

@@ -1,0 +1,107 @@
+//! Where each instance stands.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::spec::Shape;
+use crate::deliver::Change;
+use crate::plugin::LoadedLibrary;
+use crate::plugin::set::Member;
+
+/// The pause after the first failure to make an instance; it doubles with each, up to the longest.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Where one instance stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) state: State,
+    /// The code that could not take over: not to be tried again until there is other code, or it is time.
+    failed: Option<Failed>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Its instances are made. `beside`: what runs meanwhile.
+    Starting { hash: u64, beside: Option<Code> },
+    /// Its lane takes events.
+    Running(Code),
+    /// Its lane takes events; its workers change over to other code.
+    Changing { from: Code, to: Code, change: Change },
+    /// It has no lane.
+    Absent,
+}
+
+/// The code that runs, or is to.
+#[derive(Debug, Clone)]
+pub(super) struct Code {
+    pub(super) hash: u64,
+    version: String,
+    pub(super) shape: Shape,
+}
+
+/// The version and the build: two builds may have one version.
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:08x})", self.version, self.hash >> 32)
+    }
+}
+
+#[derive(Debug)]
+struct Failed {
+    hash: u64,
+    times: u32,
+    /// `None`: nothing but other code can help.
+    again: Option<Instant>,
+}
+
+impl Code {
+    pub(super) fn of(library: &LoadedLibrary, shape: Shape) -> Code {
+        Code { hash: library.hash, version: library.info.version.clone(), shape }
+    }
+}
+
+impl Standing {
+    pub(super) fn new(state: State) -> Standing {
+        Standing { state, failed: None }
+    }
+
+    /// Is this code to be tried?
+    pub(super) fn may_try(&self, member: &Member, now: Instant) -> bool {
+        let failed = self.failed.as_ref().filter(|failed| failed.hash == member.library.hash);
+        failed.is_none_or(|failed| failed.again.is_some_and(|again| again <= now))
+    }
+
+    /// Has this code never failed?
+    pub(super) fn is_news(&self, hash: u64) -> bool {
+        self.failed.as_ref().is_none_or(|failed| failed.hash != hash)
+    }
+
+    /// This code could not be made. Returns after what pause it is tried again, if it is.
+    pub(super) fn has_failed(&mut self, hash: u64, may_work_later: bool, now: Instant) -> Option<Duration> {
+        let times =
+            self.failed.as_ref().filter(|failed| failed.hash == hash).map_or(0, |failed| failed.times);
+        let pause = may_work_later.then(|| FIRST.saturating_mul(1 << times.min(16)).min(LONGEST));
+        self.failed = Some(Failed { hash, times: times + 1, again: pause.map(|pause| now + pause) });
+        pause
+    }
+
+    /// When it is to be tried again.
+    pub(super) fn again(&self) -> Option<Instant> {
+        self.failed.as_ref().and_then(|failed| failed.again)
+    }
+
+    /// It runs.
+    pub(super) fn works(&mut self) {
+        self.failed = None;
+    }
+
+    /// Does its lane take events?
+    pub(super) fn has_lane(&self) -> bool {
+        match &self.state {
+            State::Starting { beside, .. } => beside.is_some(),
+            State::Running(_) | State::Changing { .. } => true,
+            State::Absent => false,
+        }
+    }
+}
