@@ -27,6 +27,7 @@ mod renames;
 mod rewrites;
 mod limits;
 mod lossless;
+mod hot;
 mod print;
 mod exec;
 mod exec_lines;

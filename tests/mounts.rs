@@ -7,7 +7,7 @@ use std::process::Command;
 
 use notifyit_tests::{Host, skip};
 
-use crate::poll::{origin, watches};
+use crate::poll::origin;
 
 /// Something mounted for a test.
 pub(crate) struct Mount(PathBuf);
@@ -58,7 +58,7 @@ fn what_changes_behind_a_fuse_mount_is_found() {
         )
         .start();
     host.logged(&["WARN", "is on FUSE", "is polled every 100ms"]);
-    assert_eq!(watches(&host), 0);
+    assert_eq!(host.watches(), 0);
     fs::create_dir_all(behind.join("a/b")).unwrap();
     fs::write(behind.join("a/b/new.open.txt"), "one").unwrap();
     host.handled("recorder", "a/b/new.open.txt");
@@ -105,7 +105,7 @@ fn inotify_can_be_asked_for_where_it_does_not_see_everything() {
         )
         .start();
     host.logged(&["WARN", "is on FUSE", "as was asked for"]);
-    assert_eq!(watches(&host), 1);
+    assert_eq!(host.watches(), 1);
     host.write("a.txt", "x");
     host.handled("recorder", "a.txt");
     assert_eq!(origin(&host, "a.txt"), "live");
@@ -131,7 +131,7 @@ fn an_overlay_and_a_tmpfs_are_watched() {
     fs::create_dir(&plain).unwrap();
     let root = host.root();
     let host = host.watching([root.as_os_str(), plain.as_os_str()]).start();
-    assert_eq!((watches(&host), host.count_logged(&["is polled"])), (3, 0));
+    assert_eq!((host.watches(), host.count_logged(&["is polled"])), (3, 0));
     host.write("sub/low.txt", "copied up");
     host.handled("recorder", "sub/low.txt");
     assert_eq!(origin(&host, "sub/low.txt"), "live");

@@ -16,14 +16,6 @@ pub(crate) fn with_watch(watch: &str) -> Host {
     Host::new().plugin("recorder").config(&format!("[[watch]]\npath = \"{{root}}\"\n{watch}"))
 }
 
-/// How many inotify watches the host has.
-pub(crate) fn watches(host: &Running) -> usize {
-    let infos =
-        fs::read_dir(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero())).expect("/proc is there");
-    let texts = infos.flatten().map(|info| fs::read_to_string(info.path()).unwrap_or_default());
-    texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
-}
-
 pub(crate) fn origin(host: &Running, relative: &str) -> String {
     let attempts = host.attempts("recorder", relative);
     attempts[0].event["origin"].as_str().expect("an event has an origin").to_owned()
@@ -42,7 +34,7 @@ fn a_polled_directory_has_no_watch_and_its_new_files_are_handled() {
     let host = host.start();
     host.logged(&["INFO", "is polled every 100ms, as was asked for"]);
     host.logged(&["ready: watching 3 directories"]);
-    assert_eq!(watches(&host), 0);
+    assert_eq!(host.watches(), 0);
     host.write("a.txt", "x");
     host.write("sub/deeper/b.txt", "x");
     host.handled("recorder", "a.txt");
@@ -229,7 +221,7 @@ fn polled_and_watched_directories_live_side_by_side() {
              [[watch]]\npath = \"{temp}/other\"\nrecursive = true\n",
         )
         .start();
-    assert_eq!(watches(&host), 1);
+    assert_eq!(host.watches(), 1);
     host.mkdir("a/b");
     host.write("a/b/polled.txt", "x");
     fs::create_dir(other.join("sub")).unwrap();

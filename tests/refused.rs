@@ -157,10 +157,14 @@ fn an_error_in_new_of_what_was_only_found_leaves_it_out() {
 }
 
 #[test]
-fn a_host_without_any_plugin_says_so() {
-    let host = Host::new();
+fn a_host_without_any_plugin_says_so_and_waits_for_one() {
+    let host = Host::new().start();
     let plugins = host.plugins();
-    host.run().code(1).one_error(&["no plugin", plugins.to_str().unwrap()]);
+    host.logged(&["WARN", "no plugin runs yet", plugins.to_str().unwrap()]);
+    host.logged(&["ready: watching 1 directory, running no plugin yet"]);
+    host.add_plugin("print");
+    host.logged(&["INFO", "plugin `print`", "runs now"]);
+    host.alive("print");
 }
 
 /// What `cp` does: the same inode, cut to nothing and filled again.

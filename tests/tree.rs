@@ -10,18 +10,10 @@ fn recursive() -> Host {
     Host::new().plugin("recorder").arg("-r")
 }
 
-/// How many inotify watches the host has, as the kernel tells it.
-fn watches(host: &Running) -> usize {
-    let infos =
-        fs::read_dir(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero())).expect("/proc is there");
-    let texts = infos.flatten().map(|info| fs::read_to_string(info.path()).unwrap_or_default());
-    texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
-}
-
 fn has_watches(host: &Running, expected: usize) {
-    let settled = until(|| (watches(host) == expected || host.exited().is_some()).then_some(()));
+    let settled = until(|| (host.watches() == expected || host.exited().is_some()).then_some(()));
     assert!(host.exited().is_none(), "the host has ended");
-    assert!(settled.is_some(), "{} watches, not {expected}", watches(host));
+    assert!(settled.is_some(), "{} watches, not {expected}", host.watches());
 }
 
 /// Waits until a directory that was made just now is watched: writes files into it until one is handled.

@@ -8,11 +8,12 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
     "notifyit-recorder",
+    "notifyit-recordes",
     "notifyit-panics",
     "notifyit-wrong-layout",
     "notifyit-no-layout",
@@ -28,6 +29,46 @@ pub(crate) fn binary() -> PathBuf {
 /// The library of a plugin, of the project's own or of the fixtures: `print` → `…/libnotifyit_print.so`.
 pub fn library(plugin: &str) -> PathBuf {
     profile_directory().join(file_name(plugin))
+}
+
+/// A build of `recorder` that differs from the others: each of its records says `build`. At most nine characters.
+pub fn recorder(build: &str) -> Vec<u8> {
+    const MARK: &[u8] = b"recorder-build:";
+    static PLAIN: OnceLock<(Vec<u8>, Vec<usize>)> = OnceLock::new();
+    let (plain, places) = PLAIN.get_or_init(|| {
+        let bytes = fs::read(library("recorder")).expect("it is built");
+        let places = places(&bytes, &[MARK, b"000000000"].concat());
+        (bytes, places)
+    });
+    let text = format!("{build:_<9}");
+    assert_eq!(text.len(), 9, "{build:?} is too long");
+    let mut bytes = plain.clone();
+    for at in places {
+        bytes[at + MARK.len()..at + MARK.len() + text.len()].copy_from_slice(text.as_bytes());
+    }
+    bytes
+}
+
+/// A build of `recorder` that asks for `close-write` alone.
+pub fn recorder_of_closes() -> Vec<u8> {
+    let mut bytes = fs::read(library("recordes")).expect("it is built");
+    replace(&mut bytes, b"notifyit-recordes", b"notifyit-recorder");
+    bytes
+}
+
+/// Writes one text over another of the same length, wherever it stands.
+pub fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    assert_eq!(from.len(), to.len());
+    for at in places(bytes, from) {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+}
+
+fn places(bytes: &[u8], text: &[u8]) -> Vec<usize> {
+    let places: Vec<usize> =
+        (0..bytes.len() - text.len()).filter(|at| bytes[*at..].starts_with(text)).collect();
+    assert!(!places.is_empty(), "{:?} is there", String::from_utf8_lossy(text));
+    places
 }
 
 /// A plugin that was built with `panic = "abort"`.

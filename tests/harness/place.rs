@@ -50,9 +50,18 @@ impl Place {
     /// Starts a process that writes the files `from`, `from + 1`, … up to `to`. Another process, for in this one a test
     /// beside may start a program, which holds what is open here until its own exec, and so puts off a close.
     pub fn writer(&self, from: usize, to: usize) -> std::process::Child {
-        let script = format!("n={from}; while [ $n -lt {to} ]; do echo x >$n; n=$((n+1)); done");
+        self.shell(&format!("n={from}; while [ $n -lt {to} ]; do echo x >$n; n=$((n+1)); done"))
+    }
+
+    /// Starts a process that writes the files `f0`, `f1`, … so many, without a pause.
+    pub fn writer_of(&self, count: usize) -> std::process::Child {
+        self.shell(&format!("n=0; while [ $n -lt {count} ]; do echo x >f$n; n=$((n+1)); done"))
+    }
+
+    /// Starts a shell in the watched directory.
+    pub fn shell(&self, script: &str) -> std::process::Child {
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", &script]).current_dir(self.root());
+        command.args(["-c", script]).current_dir(self.root());
         command.spawn().unwrap_or_else(|e| panic!("failed to start sh: {e}"))
     }
 

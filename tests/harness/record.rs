@@ -21,6 +21,8 @@ pub struct Record {
     pub at: Duration,
     /// The number of the instance.
     pub instance: u64,
+    /// Which build of the library it was.
+    pub build: String,
     /// The worker's thread.
     pub thread: String,
     /// The path relative to the root, if it was an event.
@@ -47,6 +49,7 @@ fn to_record(value: Value) -> Record {
         text: text("text"),
         at: Duration::from_nanos(number(&value["at_nanos"])),
         instance: number(&value["instance"]),
+        build: text("build").trim_end_matches('_').to_owned(),
         thread: text("thread"),
         relative: bytes_of(&value["event"], "relative").map(|bytes| PathBuf::from(OsString::from_vec(bytes))),
         attempt: number(&value["event"]["attempt"]),

@@ -1,10 +1,13 @@
 //! The host at work.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::ops::Deref;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -12,7 +15,7 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::record::Record;
 use crate::stream::Stream;
-use crate::{say, until};
+use crate::{DEADLINE, say, until};
 
 /// The host at work. It is ended when this is dropped.
 #[derive(Debug)]
@@ -53,6 +56,18 @@ impl Running {
     pub fn pid(&self) -> Pid {
         let id = self.child(|child| child.id());
         i32::try_from(id).ok().and_then(Pid::from_raw).expect("the id of a process is positive")
+    }
+
+    /// How many directories it watches for files that land, as the kernel tells it: the directory of plugins is not one.
+    pub fn watches(&self) -> usize {
+        let infos =
+            fs::read_dir(format!("/proc/{}/fdinfo", self.pid().as_raw_nonzero())).expect("/proc is there");
+        let plugins = fs::metadata(self.plugins()).map_or(0, |plugins| plugins.ino());
+        let of_plugins = format!("ino:{plugins:x}");
+        let texts = infos.flatten().map(|info| fs::read_to_string(info.path()).unwrap_or_default());
+        let is_one =
+            |line: &&str| line.starts_with("inotify wd:") && !line.split(' ').any(|word| word == of_plugins);
+        texts.map(|text| text.lines().filter(is_one).count()).sum()
     }
 
     /// What it has printed on stderr so far.
@@ -99,13 +114,30 @@ impl Running {
 
     /// Waits until `plugin` has handled all of these.
     pub fn all_handled<P: AsRef<Path>>(&self, plugin: &str, files: impl IntoIterator<Item = P>) {
+        self.all_handled_within(plugin, files, DEADLINE);
+    }
+
+    /// The same for so many that it may take longer.
+    pub fn all_handled_within<P: AsRef<Path>>(
+        &self,
+        plugin: &str,
+        files: impl IntoIterator<Item = P>,
+        within: Duration,
+    ) {
         let mut missing: BTreeSet<PathBuf> = files.into_iter().map(|file| file.as_ref().to_owned()).collect();
-        self.wait_for(&format!("{plugin} to handle {} files", missing.len()), |host| {
-            for handled in host.handled_by(plugin) {
+        let end = Instant::now() + within;
+        loop {
+            for handled in self.handled_by(plugin) {
                 missing.remove(&handled);
             }
-            missing.is_empty().then_some(())
-        });
+            let left = missing.len();
+            if left == 0 {
+                return;
+            }
+            assert!(self.exited().is_none(), "the host has ended; {left} files are not handled");
+            assert!(Instant::now() < end, "waited in vain for {plugin} to handle {left} files");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn handled_by(&self, plugin: &str) -> Vec<PathBuf> {

@@ -87,14 +87,6 @@ fn directories(at: &Path) -> usize {
     1 + entries.filter(|e| e.path().is_dir()).map(|e| directories(&e.path())).sum::<usize>()
 }
 
-/// How many inotify watches the host has, as the kernel tells it.
-fn watches(host: &Running) -> usize {
-    let infos =
-        fs::read_dir(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero())).expect("/proc is there");
-    let texts = infos.flatten().map(|info| fs::read_to_string(info.path()).unwrap_or_default());
-    texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
-}
-
 #[test]
 fn random_changes_by_four_writers() {
     let mut round = 0;
@@ -125,8 +117,8 @@ fn random_changes_by_four_writers() {
             assert!(told(&host).contains(&written), "{link:?}: print was not told of {written}");
         }
         let expected = directories(&root);
-        let agreed = until(|| (watches(&host) == expected).then_some(()));
-        assert!(agreed.is_some(), "{} watches, {expected} directories", watches(&host));
+        let agreed = until(|| (host.watches() == expected).then_some(()));
+        assert!(agreed.is_some(), "{} watches, {expected} directories", host.watches());
         host.stop().success();
     });
 }

@@ -14,8 +14,18 @@
 //! | `after200ms` | in the first attempt an error with `RetryAfter` |
 //! | `reject` | an error with `Reject` |
 //! | `panic` | in the first attempt a panic |
+//!
+//! The file of the library holds a text, `recorder-build:` and nine characters, which a test may write over: so it has
+//! any number of builds that differ. Each line says which one wrote it. Some builds have a will of their own:
+//!
+//! | build | what it does |
+//! |---|---|
+//! | `no-new…` | its `new` fails |
+//! | `rejects…` | its `new` rejects the configuration |
+//! | `hang-new…` | its `new` comes back only when the file `hold_new` is gone |
 #![forbid(unsafe_code)]
 
+use std::env::var_os;
 use std::fs::{File, OpenOptions, read_link, rename};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -30,10 +40,12 @@ use notifyit_plugin_api::{
 
 #[config]
 struct Config {
-    /// Where the lines go.
-    out: PathBuf,
+    /// Where the lines go. Default: `$RECORDER_OUT`.
+    out: Option<PathBuf>,
     /// While this file exists, no event is answered.
     hold: Option<PathBuf>,
+    /// While this file exists, the `new` of a build `hang-new…` does not come back.
+    hold_new: Option<PathBuf>,
     /// While this file exists, every answer is an error.
     fail_while: Option<PathBuf>,
     /// How long every event takes.
@@ -47,6 +59,16 @@ struct Config {
     buffered: bool,
     /// While this file exists, no `flush` comes back or has written anything.
     hold_flush: Option<PathBuf>,
+}
+
+/// Stands in the library's file as it is.
+#[used]
+static BUILD: [u8; 24] = *b"recorder-build:000000000";
+
+/// What stands there now. Not what stood there when this was compiled.
+fn build() -> &'static str {
+    let text = std::hint::black_box(&BUILD);
+    std::str::from_utf8(&text[15..]).unwrap_or("?")
 }
 
 thread_local! {
@@ -64,10 +86,22 @@ struct Recorder {
 impl Plugin for Recorder {
     type Config = Config;
 
+    /// The same source, built once more as another plugin.
+    #[cfg(feature = "closes")]
+    const EVENTS: &'static [notifyit_plugin_api::Kind] = &[notifyit_plugin_api::Kind::CloseWrite];
+
     fn new(config: Config, _: Host) -> Result<Self> {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
-        let out = OpenOptions::new().create(true).append(true).open(&config.out)?;
-        end_line(&out, &config.out)?;
+        match build() {
+            build if build.starts_with("no-new") => bail!("told to fail for now"),
+            build if build.starts_with("rejects") => bail!(Reject::new("told to reject")),
+            build if build.starts_with("hang-new") => wait_while(config.hold_new.as_deref(), "the start"),
+            _ => {}
+        }
+        let path = config.out.clone().or_else(|| var_os("RECORDER_OUT").map(PathBuf::from));
+        let path = path.context("nobody says where to write")?;
+        let out = OpenOptions::new().create(true).append(true).open(&path)?;
+        end_line(&out, &path)?;
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
         let recorder = Recorder { config, instance, out, buffer: Vec::new() };
         recorder.record("new", Value::Null, Value::Null)?;
@@ -166,6 +200,7 @@ impl Recorder {
             "line": LINES.fetch_add(1, Ordering::Relaxed),
             "at_nanos": u64::try_from(now.as_nanos())?,
             "instance": self.instance,
+            "build": build(),
             "thread": THREAD.with(Clone::clone),
             "say": say,
             "text": text,
