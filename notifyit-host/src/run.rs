@@ -107,7 +107,7 @@ pub fn check(settings: &Settings) -> Result<()> {
 fn outside(settings: &Settings) -> Result<Outside> {
     let ledger = match &settings.state_dir {
         Some(directory) => Ledger::in_directory(directory)?,
-        None => Ledger::in_memory(),
+        None => Ledger::in_memory(&settings.temporary_dirs),
     };
     ledger.watches_are(&settings.watches.iter().map(watched).collect::<Vec<_>>());
     let ledger = Arc::new(ledger);

@@ -77,7 +77,10 @@ fn what_is_refused_leaves_the_old_code_at_work_and_the_log_says_why() {
     let bytes = recorder("two");
     for (broken, words) in [
         (bytes[..bytes.len() / 2].to_vec(), "it is incomplete"),
-        (b"no library at all, but a text of some length, which is longer than a header".to_vec(), "not an ELF file"),
+        (
+            b"no library at all, but a text of some length, which is longer than a header".to_vec(),
+            "not an ELF file",
+        ),
         (fs::read(library("other-major")).expect("it is built"), "not the same major version"),
         (recorder("no-new"), "told to fail for now"),
         (recorder("rejects"), "told to reject"),

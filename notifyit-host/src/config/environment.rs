@@ -17,6 +17,8 @@ pub struct Environment {
     pub xdg_config_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub xdg_runtime_dir: Option<PathBuf>,
+    /// `TMPDIR`.
+    pub tmpdir: Option<PathBuf>,
     /// `RUNTIME_DIRECTORY`, systemd's: paths separated by colons.
     pub runtime_directory: Option<OsString>,
     /// `STATE_DIRECTORY`, systemd's: paths separated by colons.
@@ -41,6 +43,7 @@ impl Environment {
             home: path("HOME"),
             xdg_config_home: path("XDG_CONFIG_HOME"),
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+            tmpdir: path("TMPDIR"),
             runtime_directory: variable("RUNTIME_DIRECTORY"),
             state_directory: variable("STATE_DIRECTORY"),
             notifyit_config: path("NOTIFYIT_CONFIG"),
@@ -67,6 +70,12 @@ impl Environment {
         dirs.extend(self.xdg_runtime_dir.clone());
         dirs.retain(|dir| dir.is_absolute());
         dirs
+    }
+
+    /// Where large temporary files may lie, best first: `/tmp` is often memory.
+    pub(super) fn temporary_dirs(&self) -> Vec<PathBuf> {
+        let named = self.tmpdir.iter().map(|dir| self.absolute(dir));
+        named.chain(["/var/tmp", "/tmp"].map(PathBuf::from)).collect()
     }
 
     /// Where the state is kept if nobody says where.

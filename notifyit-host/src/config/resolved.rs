@@ -25,6 +25,8 @@ pub struct Settings {
     pub search_path: Vec<PathBuf>,
     /// Where private copies of plugins may lie, best first. They may not exist.
     pub staging_dirs: Vec<PathBuf>,
+    /// Where large temporary files may lie, best first. They may not exist.
+    pub temporary_dirs: Vec<PathBuf>,
     /// Whom to trust with plugin files.
     pub trust: Trust,
     /// How long a stop waits for what is queued. Default: 10 seconds.
@@ -118,6 +120,7 @@ fn settings(ground: &Ground<'_>, written: Written) -> Result<Settings> {
             .map(|dir| dir.join("plugins"))
             .chain(environment.staging_dirs())
             .collect(),
+        temporary_dirs: environment.temporary_dirs(),
         state_dir,
         trust: args.trust.or(host.trust).unwrap_or_default(),
         grace: args.grace.or(host.grace.map(|grace| grace.0)).unwrap_or(GRACE),

@@ -695,6 +695,15 @@ fn copies_may_lie_where_systemd_or_the_session_says() {
 }
 
 #[test]
+fn large_temporary_files_lie_where_the_environment_says_or_on_disk_rather_than_in_memory() {
+    let mut place = Place::new();
+    let dirs = ["/var/tmp", "/tmp"].map(PathBuf::from);
+    assert_eq!(place.resolve(&["in"]).unwrap().temporary_dirs, dirs);
+    place.environment.tmpdir = Some("/scratch".into());
+    assert_eq!(place.resolve(&["in"]).unwrap().temporary_dirs[0], PathBuf::from("/scratch"));
+}
+
+#[test]
 fn without_a_directory_the_first_usual_file_is_read() {
     let mut place = Place::new();
     let path_of = |place: &Place| place.resolve(&[]).unwrap().watches[0].path.display().to_string();

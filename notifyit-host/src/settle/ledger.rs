@@ -6,7 +6,7 @@
 //! Losing an entry costs a duplicate, never a file.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -125,9 +125,10 @@ pub enum Ledger {
 }
 
 impl Ledger {
-    /// One in memory.
-    pub fn in_memory() -> Ledger {
-        Ledger::Memory(Memory::new())
+    /// One in memory; when it grows, what comes is kept in a temporary file in the first of these directories that takes
+    /// it.
+    pub fn in_memory(directories: &[PathBuf]) -> Ledger {
+        Ledger::Memory(Memory::new(directories.to_owned()))
     }
 
     /// One in a directory, which is made if it is not there.
@@ -380,14 +381,15 @@ mod tests {
         (directory, OsStr::new(name))
     }
 
-    /// Each rule holds in memory and on disk.
+    /// Each rule holds in memory, when that has no room, and on disk.
     fn each(check: impl Fn(&Ledger)) {
         let check = |ledger: Ledger| {
             assert_eq!(["one", "two", "one"].map(|name| ledger.lane_of(name).unwrap().0), [0, 1, 0]);
             check(&ledger);
         };
-        check(Ledger::in_memory());
+        check(Ledger::in_memory(&[]));
         let dir = tempfile::tempdir().unwrap();
+        check(Ledger::Memory(Memory::holding(0, vec![dir.path().to_owned()])));
         check(Ledger::in_directory(dir.path()).unwrap());
     }
 

@@ -84,7 +84,7 @@ impl World {
     fn new(kind: Kind) -> World {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("sub")).unwrap();
-        let ledger = Arc::new(Ledger::in_memory());
+        let ledger = Arc::new(Ledger::in_memory(&[]));
         assert_eq!(ledger.lane_of("test").unwrap(), LANE);
         let mut tree = Tree::numbered_by(Arc::clone(&ledger) as _);
         let root = tree.add_root(WATCH, "in", directory.path());

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use rustc_hash::FxHashSet;
 
 use super::super::disk::directory_key;
 use super::super::ledger::{FirstLook, Ledger, Place, Stamp, Version};
+use super::super::memory::Memory;
 use super::super::trouble::{State as Fate, Trouble};
 use super::{Batch, Store};
 use crate::event::LaneId;
@@ -203,6 +205,23 @@ fn agree(ledger: &Ledger, lane_of: impl Fn(usize) -> LaneId, held: &Held) -> Res
     Ok(())
 }
 
+fn begin_pruning(ledger: &Ledger, is_pruning: &mut bool) {
+    ledger.memory().unwrap().begin_pruning(&[LaneId(0), LaneId(1)]);
+    *is_pruning = true;
+}
+
+/// Every file is there.
+fn end_pruning(ledger: &Ledger, is_pruning: &mut bool) {
+    let memory = ledger.memory().unwrap();
+    for lane in 0..INSTANCES.len() {
+        for file in (1..3).flat_map(|directory| ["a", "b", "c"].map(|name| (directory, name))) {
+            memory.keep(LaneId(lane), place(file));
+        }
+    }
+    memory.end_pruning(&[LaneId(0), LaneId(1)], &FxHashSet::default());
+    *is_pruning = false;
+}
+
 /// A store that is written to only when the test says so, and what it should hold.
 struct Disk {
     ledger: Ledger,
@@ -330,13 +349,22 @@ impl Disk {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
+    /// However many entries it has room for, also while it is pruned.
     #[test]
-    fn in_memory_it_is_as_a_map_would_be(steps in proptest::collection::vec(step(), 0..60)) {
-        let (ledger, mut held) = (named(Ledger::in_memory(), &INSTANCES), Held::default());
+    fn in_memory_it_is_as_a_map_would_be(
+        most in 0_usize..12,
+        steps in proptest::collection::vec(step(), 0..60),
+    ) {
+        let memory = Memory::holding(most, vec![std::env::temp_dir()]);
+        let (ledger, mut held) = (named(Ledger::Memory(memory), &INSTANCES), Held::default());
+        let mut is_pruning = false;
         for step in &steps {
-            if change(&ledger, LaneId, &mut held, step) {
-                agree(&ledger, LaneId, &held)?;
+            match step {
+                Step::Begin if !is_pruning => begin_pruning(&ledger, &mut is_pruning),
+                Step::End if is_pruning => end_pruning(&ledger, &mut is_pruning),
+                step => drop(change(&ledger, LaneId, &mut held, step)),
             }
+            agree(&ledger, LaneId, &held)?;
         }
     }
 }
