@@ -5,6 +5,7 @@ mod trouble;
 mod panics;
 mod zoo;
 mod refused;
+mod probe;
 mod instances;
 mod lanes;
 mod shutdown;

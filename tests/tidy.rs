@@ -83,6 +83,7 @@ fn unsafe_code_lives_in_three_places() {
     let keyword = [" unsa", "fe {"].concat();
     let found = offenders(&sources(&ALL), |name, line| {
         let here = allowed.contains(&name) || name.starts_with("notifyit-plugin-api/src/abi/");
+        let here = here || name.starts_with("tests/plugins/hostile/");
         !here && format!(" {line}").contains(&keyword)
     });
     none(&found, "unsafe code");

@@ -71,6 +71,12 @@ pub enum Command {
     ///
     /// Should it come back, it is as new. For a state directory whose host does not run.
     Forget(ForgetArgs),
+    /// Loads the library on stdin and says how it went: what a host does with each plugin in a child process first.
+    #[command(name = "__probe", hide = true)]
+    Probe {
+        /// The process id of that host.
+        host: u32,
+    },
 }
 
 /// The options of `watch` and `check`.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use notifyit_host::cli::{Cli, Command};
 use notifyit_host::config::{self, ConfigError, Environment, Settings, UsageError};
+use notifyit_host::plugin::probe;
 use notifyit_host::{log, run, upkeep};
 
 /// The command line was wrong.
@@ -33,6 +34,7 @@ fn command(command: &Command) -> Result<()> {
         Command::Replay(args) => upkeep::guarded(|environment| upkeep::replay(args, environment)),
         Command::Skip(args) => upkeep::guarded(|environment| upkeep::skip(args, environment)),
         Command::Forget(args) => upkeep::guarded(|environment| upkeep::forget(args, environment)),
+        Command::Probe { host } => probe::answer(*host).map(|never| match never {}),
     }
 }
 

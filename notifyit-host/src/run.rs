@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use inotify::WatchMask;
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
@@ -20,7 +20,7 @@ use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::deliver::{Lanes, Left, Outside, Places};
 use crate::event::{Happened, WatchId};
 use crate::plugin::set::Set;
-use crate::plugin::{Loader, Services};
+use crate::plugin::{Loader, Prober, Services};
 use crate::roster::{self, Roster};
 use crate::settle::ledger::{Ledger, Watched};
 use crate::source::fence::SourceHandle;
@@ -54,7 +54,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let services = Services::new(move |name, reason| {
         let _ = asks.send(Stop::Plugin { name: name.to_owned(), reason: reason.to_owned() });
     });
-    let loader = Loader::new(settings.trust, &settings.staging_dirs, services);
+    let loader = loader(settings, services);
     refuse_plugins_beneath(settings)?;
     let (roster, lanes, outside) = Roster::start(settings.clone(), loader, || outside(settings), at_nanos)?;
     let started = start_sources(settings, &lanes, &outside, (stop, &begun));
@@ -91,7 +91,8 @@ pub fn watch(settings: &Settings) -> Result<()> {
 ///
 /// What would keep [`watch`] from starting.
 pub fn check(settings: &Settings) -> Result<()> {
-    let loader = Loader::new(settings.trust, &settings.staging_dirs, Services::new(|_, _| {}));
+    sys::take_back_children()?;
+    let loader = loader(settings, Services::new(|_, _| {}));
     let members = roster::first_look(&mut Set::new(loader), settings)?.members;
     refuse_plugins_beneath(settings)?;
     members.iter().try_for_each(|member| roster::check(settings, member))?;
@@ -101,6 +102,11 @@ pub fn check(settings: &Settings) -> Result<()> {
     let names: Vec<String> = members.iter().map(|member| member.settings.name.clone()).collect();
     info!("all is well: {}, {}", watching(&source), running(&names));
     Ok(())
+}
+
+/// Tries each plugin in a child process that is this program.
+fn loader(settings: &Settings, services: Services) -> Loader {
+    Loader::new(settings.trust, &settings.staging_dirs, Prober::by("/proc/self/exe"), services)
 }
 
 /// What the stages share.
@@ -264,10 +270,7 @@ fn refuse_plugins_beneath(settings: &Settings) -> Result<()> {
 /// a plugin that hangs in its `new`, or a dead file system, would keep the start from ending.
 fn listen_for_signals(stop: Sender<Stop>, begun: Arc<AtomicBool>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to listen for signals")?;
-    if sys::is_sigchld_ignored() {
-        // Plugins that run programs need their exit statuses; a handler, of whatever kind, ends the ignoring.
-        signal_hook::flag::register(SIGCHLD, Arc::default()).context("failed to listen for signals")?;
-    }
+    sys::take_back_children().context("failed to listen for signals")?;
     let listen = move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {

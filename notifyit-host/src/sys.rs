@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
@@ -180,12 +181,20 @@ pub fn file_nanos() -> u64 {
     nanos(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// Has whoever started us left SIGCHLD ignored? Then no child's exit status could be had.
-pub fn is_sigchld_ignored() -> bool {
+/// Sees to it that the exit statuses of children can be had, also if whoever started us left SIGCHLD ignored.
+///
+/// # Errors
+///
+/// A signal handler cannot be set.
+pub fn take_back_children() -> io::Result<()> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask & (1 << (libc::SIGCHLD - 1)) != 0
+    if mask & (1 << (libc::SIGCHLD - 1)) != 0 {
+        // A handler, of whatever kind, ends the ignoring.
+        signal_hook::flag::register(libc::SIGCHLD, Arc::default())?;
+    }
+    Ok(())
 }
 
 /// A limit of inotify: the smaller of the system's (`fs.inotify.…`) and the user namespace's (`user.…`).

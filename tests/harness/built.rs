@@ -19,6 +19,7 @@ const PACKAGES: [&str; 10] = [
     "notifyit-no-layout",
     "notifyit-other-major",
     "notifyit-no-loader",
+    "notifyit-hostile",
 ];
 
 /// The built host.

@@ -33,9 +33,10 @@ use object::read::ReadCache;
 use super::Trust;
 use super::instance::{CreateError, Instance};
 use super::precheck;
+use super::probe::{Prober, Tried};
 use super::refused::{Reason, Refused, Step};
 use super::services::{self, Services};
-use super::stage::{self, Staging};
+use super::stage::{self, Staged, Staging};
 use super::trust::{self, Us};
 
 /// Loads plugin files. Its staging directory goes when it and all that it loaded are dropped.
@@ -44,7 +45,17 @@ pub struct Loader {
     trust: Trust,
     us: Us,
     staging: Arc<Staging>,
+    prober: Prober,
     services: Services,
+}
+
+/// What is known of a plugin file that this host would load.
+#[derive(Debug)]
+pub struct Examined {
+    /// What the library says of itself; an error says why it could not be asked.
+    pub info: Result<Info, String>,
+    /// Of the content, as in [`LoadedLibrary`].
+    pub hash: u64,
 }
 
 /// A plugin library that is loaded, for as long as the process lives. Cheap to clone.
@@ -63,13 +74,14 @@ pub struct LoadedLibrary {
 impl Loader {
     /// A loader that makes its private copies beneath the first of `staging_dirs` that will do: one that is there,
     /// that others cannot write to (unless trust is off), and that is not mounted noexec; else in memory.
-    pub fn new(trust: Trust, staging_dirs: &[PathBuf], services: Services) -> Loader {
+    pub fn new(trust: Trust, staging_dirs: &[PathBuf], prober: Prober, services: Services) -> Loader {
         let us = Us::now();
         let acceptable = |dir: &Path| match trust {
             Trust::Off => Ok(()),
             Trust::Strict | Trust::Owner => trust::directory(dir, &us).map_err(|reason| reason.why),
         };
-        Loader { trust, us, staging: Arc::new(Staging::open(staging_dirs, acceptable)), services }
+        let staging = Arc::new(Staging::open(staging_dirs, acceptable));
+        Loader { trust, us, staging, prober, services }
     }
 
     /// What plugins that it loaded are lent.
@@ -87,31 +99,54 @@ impl Loader {
     }
 
     /// Loads this file, as it is now: loading it again gives another library, which shares nothing with the first.
-    /// Runs the library's initialisers.
+    /// Runs the library's initialisers, the first time in a child process before this one.
     ///
     /// # Errors
     ///
     /// What is wrong with the file.
     pub fn load(&self, file: &Path) -> Result<LoadedLibrary, Refused> {
         let at = |(step, reason): (Step, Reason)| reason.at(step, file);
-        let mut original = trust::open(file, self.trust, &self.us).map_err(|r| at((Step::Trust, r)))?;
-        // The first look spares a copy of what is no plugin; the second is at what will be loaded.
-        precheck::check(&ReadCache::new(&original), LOADER).map_err(at)?;
-        std::io::Seek::rewind(&mut original).map_err(|e| at((Step::Stage, unstaged(&e))))?;
-        let staged = self.staging.copy(&mut original, file.file_name().unwrap_or(OsStr::new("plugin")));
-        let staged = staged.map_err(|e| at((Step::Stage, unstaged(&e))))?;
-        precheck::check(&ReadCache::new(staged.file()), LOADER).map_err(at)?;
-
-        let library = open(staged.path()).map_err(|r| at((Step::Open, r)))?;
+        let staged = self.staged(file).map_err(at)?;
+        self.prober.probe(&staged).map_err(at)?;
+        let library = open(staged.path()).map_err(at)?;
         let hash = staged.hash();
         staged.keep();
-        let header = header(library).map_err(|r| at((Step::Version, r)))?;
-        let theirs = same_major(header.version_strings()).map_err(|r| at((Step::Version, r)))?;
-        let module = module(header, theirs).map_err(|r| at((Step::Layout, r)))?;
-        let info = info(module).map_err(|r| at((Step::Info, r)))?;
+        let (module, info) = plugin(library).map_err(at)?;
         let (info, file) = (Arc::new(info), Arc::from(file));
         Ok(LoadedLibrary { info, file, hash, module, _staging: self.staging.clone() })
     }
+
+    /// Does all of [`Loader::load`] that happens outside this process.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub fn examine(&self, file: &Path) -> Result<Examined, Refused> {
+        let at = |(step, reason): (Step, Reason)| reason.at(step, file);
+        let staged = self.staged(file).map_err(at)?;
+        let info = match self.prober.probe(&staged).map_err(at)? {
+            Tried::Sound(info) => Ok(info),
+            Tried::Not(why) => Err(why),
+        };
+        Ok(Examined { info, hash: staged.hash() })
+    }
+
+    /// A private copy of a file that is trusted and looks like a plugin.
+    fn staged(&self, file: &Path) -> Result<Staged, (Step, Reason)> {
+        let mut original = trust::open(file, self.trust, &self.us).map_err(|r| (Step::Trust, r))?;
+        // The first look spares a copy of what is no plugin; the second is at what will be loaded.
+        precheck::check(&ReadCache::new(&original), LOADER)?;
+        std::io::Seek::rewind(&mut original).map_err(|e| (Step::Stage, unstaged(&e)))?;
+        let staged = self.staging.copy(&mut original, file.file_name().unwrap_or(OsStr::new("plugin")));
+        let staged = staged.map_err(|e| (Step::Stage, unstaged(&e)))?;
+        precheck::check(&ReadCache::new(staged.file()), LOADER)?;
+        Ok(staged)
+    }
+}
+
+/// Loads a file that has passed all that comes before, in the child that is there for it.
+pub(super) fn try_out(file: &Path) -> Result<Info, (Step, Reason)> {
+    plugin(open(file)?).map(|(_, info)| info)
 }
 
 impl LoadedLibrary {
@@ -147,7 +182,7 @@ fn unstaged(error: &std::io::Error) -> Reason {
 }
 
 /// Hands the staged copy to the dynamic linker.
-fn open(staged: &Path) -> Result<&'static Library, Reason> {
+fn open(staged: &Path) -> Result<&'static Library, (Step, Reason)> {
     // SAFETY: the file is a whole shared library (precheck), nobody but us can change it (stage), and its
     // initialisers are as trusted as the rest of its code, which we are about to call (trust).
     let library = unsafe { Library::open(Some(staged), RTLD_NOW | RTLD_LOCAL) };
@@ -159,7 +194,7 @@ fn open(staged: &Path) -> Result<&'static Library, Reason> {
             let path = staged.display().to_string();
             let said = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text).replace(&path, "the plugin");
             let remedy = dlopen_remedy(&said);
-            Err(Reason::new(format!("the dynamic linker refused it: {said}"), remedy))
+            Err((Step::Open, Reason::new(format!("the dynamic linker refused it: {said}"), remedy)))
         }
     }
 }
@@ -173,6 +208,15 @@ fn dlopen_remedy(said: &str) -> &'static str {
         s if s.contains("version `") => "build the plugin on a system that is no newer than this one",
         _ => "",
     }
+}
+
+/// The plugin in a library, once it is known to be one that we can run.
+fn plugin(library: &'static Library) -> Result<(PluginModule_Ref, Info), (Step, Reason)> {
+    let header = header(library).map_err(|r| (Step::Version, r))?;
+    let theirs = same_major(header.version_strings()).map_err(|r| (Step::Version, r))?;
+    let module = module(header, theirs).map_err(|r| (Step::Layout, r))?;
+    let info = info(module).map_err(|r| (Step::Info, r))?;
+    Ok((module, info))
 }
 
 /// The header behind the loader symbol, once it is known to be one that we can read.
@@ -367,7 +411,7 @@ mod tests {
     fn two_loads_of_one_file_are_two_libraries() {
         let dir = tempfile::tempdir().unwrap();
         for staging in [vec![dir.path().to_owned()], vec![]] {
-            let loader = Loader::new(Trust::Off, &staging, services());
+            let loader = Loader::new(Trust::Off, &staging, Prober::none(), services());
             let libraries = [(); 3].map(|()| loader.load(&built("panics")).unwrap());
             let addresses = libraries.each_ref().map(|l| l.module.create() as *const () as usize);
             assert_eq!(BTreeSet::from(addresses).len(), 3);

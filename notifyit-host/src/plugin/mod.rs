@@ -6,6 +6,7 @@
 //! | `trust` | may this file's code run in our process? |
 //! | `precheck` | is it a whole shared library for this machine, and a plugin? |
 //! | `stage` | a private copy, which nobody can overwrite while it is loaded |
+//! | `probe` | the same in a child process first, the first time that this content is seen |
 //! | `load` | `dlopen`, versions, layouts: the only unsafe code of the loader |
 //! | `refused` | why a file was not loaded, in one line |
 //! | `instance` | what the host calls |
@@ -19,6 +20,7 @@ mod discover;
 mod trust;
 mod precheck;
 mod stage;
+pub mod probe;
 mod load;
 mod refused;
 mod instance;
@@ -30,7 +32,8 @@ mod tests;
 
 pub use discover::{Discovered, by_name, in_directories, name_of};
 pub use instance::{CreateError, Instance, Reply};
-pub use load::{LoadedLibrary, Loader};
+pub use load::{Examined, LoadedLibrary, Loader};
+pub use probe::Prober;
 pub use refused::{Refused, Step};
 pub use services::Services;
 

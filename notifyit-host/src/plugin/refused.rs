@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::log::one_line;
 
 /// A plugin file that was not loaded. `Display` is one line: the file, what is wrong (both sides of a mismatch), and
@@ -20,7 +22,8 @@ struct Inner {
 }
 
 /// At which step of loading a file was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Step {
     /// It is not there, no file, or others could have put it there.
     Trust,
@@ -30,6 +33,8 @@ pub enum Step {
     Symbol,
     /// No private copy could be made.
     Stage,
+    /// Loading it ends or stops a process.
+    Probe,
     /// The dynamic linker did not take it.
     Open,
     /// It was built for another wire: another abi_stable, or another major version of the API.
@@ -62,6 +67,11 @@ impl Refused {
         self.0.step == Step::Symbol
     }
 
+    /// Did it crash, hang or end the process when it was tried? Then it is not tried again until it changes.
+    pub fn is_quarantined(&self) -> bool {
+        self.0.step == Step::Probe
+    }
+
     /// The whole raw report, in many lines; empty if the one line says it all.
     pub fn detail(&self) -> &str {
         &self.0.detail
@@ -86,7 +96,7 @@ impl fmt::Debug for Refused {
 impl std::error::Error for Refused {}
 
 /// What is wrong and what to do, before it is known with which file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reason {
     pub(super) why: String,
     pub(super) remedy: String,

@@ -11,7 +11,7 @@ use notifyit_plugin_api::abi::EventRaw;
 
 use super::load::LOADER;
 use super::services::tests::logged;
-use super::{CreateError, Instance, LoadedLibrary, Loader, Reply, Services, Step, Trust};
+use super::{CreateError, Instance, LoadedLibrary, Loader, Prober, Reply, Services, Step, Trust};
 
 /// The built library of this plugin of the workspace.
 pub(super) fn built(name: &str) -> PathBuf {
@@ -76,7 +76,7 @@ pub(super) fn services() -> Services {
 
 /// The build directory's own modes are not what is tested here.
 fn loader(dir: &Path) -> Loader {
-    Loader::new(Trust::Off, &[dir.to_owned()], services())
+    Loader::new(Trust::Off, &[dir.to_owned()], Prober::none(), services())
 }
 
 fn panics_in(library: &LoadedLibrary, places: &str) -> Result<Instance, CreateError> {
@@ -93,7 +93,7 @@ fn panicked(reply: Reply) -> String {
 #[test]
 fn a_plugin_is_loaded_called_and_says_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    for loader in [loader(dir.path()), Loader::new(Trust::Off, &[], services())] {
+    for loader in [loader(dir.path()), Loader::new(Trust::Off, &[], Prober::none(), services())] {
         let library = loader.load(&built("panics")).unwrap();
         assert_eq!((&*library.info.name, &*library.info.panic), ("panics", "unwind"));
         assert_eq!(&*library.file, built("panics"));
@@ -231,7 +231,7 @@ fn a_strict_loader_refuses_what_others_could_have_put_there() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.so");
     std::fs::copy(built("print"), &file).unwrap();
-    let strict = Loader::new(Trust::Strict, &[], services());
+    let strict = Loader::new(Trust::Strict, &[], Prober::none(), services());
     assert_eq!(strict.load(&file).map(|l| l.info.name.clone()).unwrap(), "print");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o757)).unwrap();
     let refused = strict.load(&file).unwrap_err();
