@@ -6,6 +6,7 @@ mod panics;
 mod zoo;
 mod refused;
 mod probe;
+mod plugin_commands;
 mod instances;
 mod lanes;
 mod shutdown;

@@ -20,7 +20,7 @@ const HANGS: &str = "it does not finish loading within 10s";
 const REMEDY: &str = "; mend or remove it; it is tried again when the file changes";
 
 /// Makes a plugin that does this while it is loaded.
-fn sinner(place: &Place, sin: &str) -> PathBuf {
+pub(crate) fn sinner(place: &Place, sin: &str) -> PathBuf {
     let mut bytes = fs::read(library("hostile")).expect("the fixture was built");
     let at = bytes.windows(8).position(|window| window == b"SIN:none").expect("the sin's place");
     bytes[at + 4..at + 16].copy_from_slice(format!("{sin:.<12}").as_bytes());

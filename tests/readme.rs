@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use notifyit_tests::Host;
+use notifyit_tests::{Host, library};
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
@@ -72,7 +72,8 @@ fn the_commands_for_files_that_cannot_be_handled_do_what_is_said() {
     let mut id = String::new();
     let mut told = Vec::new();
     let lines = blocks("sh").join("");
-    for line in lines.lines().filter(|line| line.starts_with("notifyit ")) {
+    let is_one = |line: &&str| line.starts_with("notifyit ") && !line.starts_with("notifyit plugin ");
+    for line in lines.lines().filter(is_one) {
         let line = line.replace("/var/lib/notifyit", &at("state")).replace("/srv/incoming", &at("in"));
         let line = line.replace("90ecea534aca7128", &id).replace('\'', "");
         let mut words = line.split_whitespace().skip(1);
@@ -97,6 +98,28 @@ fn the_commands_for_files_that_cannot_be_handled_do_what_is_said() {
             "forgot plugin `thumbnails`: 1 finished file, 0 dead letters among them; 1 file waited for another try",
         ]
     );
+}
+
+/// With `print` for the plugin of the README.
+#[test]
+fn the_commands_for_plugin_files_do_what_is_said() {
+    let place = Host::new();
+    let plugins = place.plugins().display().to_string();
+    let built = library("print").display().to_string();
+    let mut told = Vec::new();
+    for line in blocks("sh").join("").lines().filter_map(|line| line.strip_prefix("notifyit plugin ")) {
+        let line = line.replace("target/release/libnotifyit_lines.so", &built);
+        let line = line.replace("/etc/notifyit/plugins", &plugins).replace(" lines", " print");
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        let exit = Host::new().verb("plugin").args(words).watching([""; 0]).run();
+        told.push(String::from_utf8_lossy(exit.success().stdout()).into_owned());
+    }
+    let [inspect, install, list, remove] = &told[..] else { panic!("four commands: {told:?}") };
+    let file = format!("{plugins}/libnotifyit_print.so");
+    assert!(inspect.ends_with("\nruns         yes\n"), "{inspect}");
+    assert!(install.starts_with(&format!("installed print 0.1.0 as {file:?}\n")), "{install}");
+    assert!(list.contains("  0.1.0  ") && list.contains("  always ") && list.contains(&file), "{list}");
+    assert!(remove.starts_with(&format!("removed {file:?}\n")), "{remove}");
 }
 
 #[test]

@@ -8,8 +8,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use notifyit_plugin_api::Kind;
 use serde::Deserialize;
 
+mod plugin;
 mod upkeep;
 
+pub use plugin::{PlaceArgs, PluginCommand};
 pub use upkeep::{DeadCommand, ForgetArgs, LetterArgs, PickArgs, StateArgs};
 
 const EXAMPLES: &str = "\
@@ -53,6 +55,9 @@ pub enum Command {
     ///
     /// No plugin is made: what one would say of its own configuration is seen only at the start of `watch`.
     Check(WatchArgs),
+    /// Inspect, install, list or remove plugin files.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// List, show, retry or drop dead letters: what a plugin has rejected or was given up.
     ///
     /// For a state directory whose host does not run.

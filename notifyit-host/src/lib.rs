@@ -8,17 +8,17 @@
 //!                                              plugin: discover, check, stage, load
 //! ```
 //!
-//! Data flows one way. A module uses only those below it, and those on one line never meet but in [`run`]
-//! and [`upkeep`]:
+//! Data flows one way. A module uses only those below it, and those on one line never meet but in [`run`],
+//! [`upkeep`] and [`inventory`]:
 //!
 //! ```text
 //! main
-//! run      upkeep                     wires, starts, stops in reverse; what to do while no host runs
+//! run      upkeep   inventory         wires, starts, stops in reverse; what to do while no host runs; plugin files
 //! roster                              which plugins run, while they come and go
 //! deliver                             lanes and their workers
 //! source   route   plugin   settle
 //! config                              what is to be done, resolved once
-//! log                                 one line a record
+//! log      stdout                     one line a record; what commands say
 //! event    sys     cli     patterns
 //! ```
 //!
@@ -27,6 +27,7 @@
 
 pub mod run;
 pub mod upkeep;
+pub mod inventory;
 pub mod roster;
 pub mod deliver;
 pub mod source;
@@ -38,6 +39,7 @@ pub mod event;
 pub mod sys;
 pub mod cli;
 pub mod log;
+pub mod stdout;
 pub mod patterns;
 
 /// The README's plugin compiles.

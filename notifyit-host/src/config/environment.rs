@@ -59,9 +59,14 @@ impl Environment {
     /// Where plugins are looked up by name when they are in no plugin directory.
     pub(super) fn plugin_path(&self) -> Vec<PathBuf> {
         let mut path = self.list(self.notifyit_plugin_path.as_deref());
-        path.extend(self.home.as_ref().map(|home| self.absolute(&home.join(".local/lib/notifyit/plugins"))));
+        path.extend(self.own_plugins());
         path.extend(["/usr/local/lib/notifyit/plugins", "/usr/lib/notifyit/plugins"].map(PathBuf::from));
         path
+    }
+
+    /// Where a user's own plugins are.
+    pub(super) fn own_plugins(&self) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| self.absolute(&home.join(".local/lib/notifyit/plugins")))
     }
 
     /// Where private copies may lie, best first.

@@ -12,11 +12,13 @@
 //! | `written` | the tree's shape: the keys that there are, and what each may be |
 //! | `resolved` | [`Settings`], and how they follow from the above |
 //! | `state` | where the state is, for commands that need nothing else |
+//! | `places` | where plugins are, for commands that need nothing else |
 //! | `watches` | the same for `[[watch]]` |
 //! | `plugins`, `plugin` | what is to run, and one `[plugin.NAME]` |
 
 mod resolved;
 mod state;
+mod places;
 mod watches;
 mod plugins;
 mod plugin;
@@ -27,6 +29,7 @@ mod environment;
 
 pub use crate::cli::{Existing, LogFormat, Trust};
 pub use environment::Environment;
+pub use places::{PluginPlaces, plugin_places};
 pub use plugin::{Library, PluginSettings, RetrySettings};
 pub use plugins::{Plugins, Request};
 pub use resolved::{LogSettings, Settings, resolve};
@@ -56,6 +59,12 @@ impl fmt::Display for ConfigError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl From<String> for UsageError {
+    fn from(what: String) -> UsageError {
+        UsageError(what)
     }
 }
 

@@ -95,7 +95,11 @@ impl Default for RetrySettings {
 
 impl Library {
     /// What contains `/` or ends in `.so` is a file, anything else a name.
-    pub(super) fn parse(text: &OsStr) -> Result<Library, String> {
+    ///
+    /// # Errors
+    ///
+    /// It could be neither.
+    pub fn parse(text: &OsStr) -> Result<Library, String> {
         if text.as_bytes().contains(&b'/') || text.as_bytes().ends_with(b".so") {
             return Ok(Library::File(text.into()));
         }

@@ -1,14 +1,14 @@
 //! Where the state is, for commands that need nothing else of a configuration.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use super::environment::absolute;
 use super::layers::Layers;
 use super::resolved::usual_file;
-use super::written::Written;
+use super::written::{Host, Written};
 use super::{Environment, UsageError};
 use crate::cli::StateArgs;
 
@@ -21,7 +21,21 @@ pub fn state_dir(args: &StateArgs, environment: &Environment) -> Result<PathBuf>
     if let Some(typed) = &args.state_dir {
         return Ok(environment.absolute(typed));
     }
-    let file = match &args.config {
+    if let Some((directory, host)) = host(args.config.as_deref(), environment)?
+        && let Some(state_dir) = host.state_dir
+    {
+        return Ok(absolute(&directory, &state_dir.get_ref().0));
+    }
+    match environment.state_dir() {
+        Some(directory) => Ok(directory),
+        None => bail!(UsageError("no state directory is known; name it with --state-dir DIR".to_owned())),
+    }
+}
+
+/// What the configuration file says of the host, and the directory from which its paths begin: of the file that is
+/// named, else of the usual one.
+pub(super) fn host(named: Option<&Path>, environment: &Environment) -> Result<Option<(PathBuf, Host)>> {
+    let file = match named {
         Some(path) => {
             let path = environment.absolute(path);
             let read = fs::read(&path);
@@ -30,17 +44,9 @@ pub fn state_dir(args: &StateArgs, environment: &Environment) -> Result<PathBuf>
         }
         None => usual_file(environment)?,
     };
-    if let Some((path, bytes)) = file {
-        let mut layers = Layers::default();
-        layers.file(&path, &bytes)?;
-        let written: Written = layers.read()?;
-        let directory = environment.absolute(path.parent().unwrap_or(&path));
-        if let Some(state_dir) = written.host.state_dir {
-            return Ok(absolute(&directory, &state_dir.get_ref().0));
-        }
-    }
-    match environment.state_dir() {
-        Some(directory) => Ok(directory),
-        None => bail!(UsageError("no state directory is known; name it with --state-dir DIR".to_owned())),
-    }
+    let Some((path, bytes)) = file else { return Ok(None) };
+    let mut layers = Layers::default();
+    layers.file(&path, &bytes)?;
+    let written: Written = layers.read()?;
+    Ok(Some((environment.absolute(path.parent().unwrap_or(&path)), written.host)))
 }

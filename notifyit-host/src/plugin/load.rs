@@ -49,13 +49,13 @@ pub struct Loader {
     services: Services,
 }
 
-/// What is known of a plugin file that this host would load.
+/// What can be known of a plugin file without loading it into this process.
 #[derive(Debug)]
 pub struct Examined {
-    /// What the library says of itself; an error says why it could not be asked.
-    pub info: Result<Info, String>,
-    /// Of the content, as in [`LoadedLibrary`].
-    pub hash: u64,
+    /// Of the content, as in [`LoadedLibrary`]; none if it came to no copy.
+    pub hash: Option<u64>,
+    /// What the library says of itself, or why this host would not load it.
+    pub info: Result<Info, Refused>,
 }
 
 /// A plugin library that is loaded, for as long as the process lives. Cheap to clone.
@@ -117,18 +117,31 @@ impl Loader {
     }
 
     /// Does all of [`Loader::load`] that happens outside this process.
+    pub fn examine(&self, file: &Path) -> Examined {
+        let staged = match self.staged(file) {
+            Ok(staged) => staged,
+            Err((step, reason)) => return Examined { hash: None, info: Err(reason.at(step, file)) },
+        };
+        let info = self.prober.probe(&staged).and_then(|tried| match tried {
+            Tried::Sound(info) => Ok(info),
+            Tried::Not(why) => {
+                let why = format!("no child process could be started to try it in ({why})");
+                Err((Step::Stage, Reason::new(why, "")))
+            }
+        });
+        Examined { hash: Some(staged.hash()), info: info.map_err(|(step, reason)| reason.at(step, file)) }
+    }
+
+    /// Could a file in this directory be trusted?
     ///
     /// # Errors
     ///
-    /// What is wrong with the file.
-    pub fn examine(&self, file: &Path) -> Result<Examined, Refused> {
-        let at = |(step, reason): (Step, Reason)| reason.at(step, file);
-        let staged = self.staged(file).map_err(at)?;
-        let info = match self.prober.probe(&staged).map_err(at)? {
-            Tried::Sound(info) => Ok(info),
-            Tried::Not(why) => Err(why),
-        };
-        Ok(Examined { info, hash: staged.hash() })
+    /// Why not, and what to do.
+    pub fn trusts_directory(&self, directory: &Path) -> Result<(), String> {
+        match self.trust {
+            Trust::Strict => trust::directory(directory, &self.us).map_err(|reason| reason.to_string()),
+            Trust::Owner | Trust::Off => Ok(()),
+        }
     }
 
     /// A private copy of a file that is trusted and looks like a plugin.

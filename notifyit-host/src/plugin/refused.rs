@@ -16,9 +16,7 @@ pub struct Refused(Box<Inner>);
 struct Inner {
     file: PathBuf,
     step: Step,
-    why: String,
-    remedy: String,
-    detail: String,
+    reason: Reason,
 }
 
 /// At which step of loading a file was refused.
@@ -47,8 +45,7 @@ pub enum Step {
 
 impl Refused {
     pub(super) fn new(file: &Path, step: Step, reason: Reason) -> Refused {
-        let Reason { why, remedy, detail } = reason;
-        Refused(Box::new(Inner { file: file.to_owned(), step, why, remedy, detail }))
+        Refused(Box::new(Inner { file: file.to_owned(), step, reason }))
     }
 
     /// The file as the user gave it.
@@ -74,15 +71,18 @@ impl Refused {
 
     /// The whole raw report, in many lines; empty if the one line says it all.
     pub fn detail(&self) -> &str {
-        &self.0.detail
+        &self.0.reason.detail
+    }
+
+    /// What is wrong and what to do, in one line without the file.
+    pub fn reason(&self) -> String {
+        self.0.reason.to_string()
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { file, why, remedy, .. } = &*self.0;
-        write!(f, "failed to load plugin {file:?}: {}", one_line(why))?;
-        if remedy.is_empty() { Ok(()) } else { write!(f, "; {}", one_line(remedy)) }
+        write!(f, "failed to load plugin {:?}: {}", self.0.file, self.0.reason)
     }
 }
 
@@ -115,6 +115,13 @@ impl Reason {
     /// As the reason why this file was refused.
     pub(super) fn at(self, step: Step, file: &Path) -> Refused {
         Refused::new(file, step, self)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.why))?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", one_line(&self.remedy)) }
     }
 }
 

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::pick::Pick;
-use super::{counted, open, print};
+use super::{counted, open};
 use crate::cli::PickArgs;
 use crate::config::Environment;
 use crate::log::one_line;
 use crate::settle::at_rest::{AtRest, Directories, Known, Spot, Watch};
 use crate::settle::ledger::Stamp;
 use crate::source::filesystem::inodes_last;
+use crate::stdout::print;
 use crate::sys::{self, Stat};
 
 /// A file and the plugin that it is changed for.

@@ -7,13 +7,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::letter::{Letter, Now};
-use super::{counted, named, open, print};
+use super::{counted, named, open};
 use crate::cli::{DeadCommand, LetterArgs};
 use crate::config::Environment;
 use crate::settle::at_rest::AtRest;
-
-/// What is wider than this is no reason to pad the others.
-const WIDEST: usize = 60;
+use crate::stdout::{columns, print};
 
 /// Carries out a command about dead letters.
 ///
@@ -117,20 +115,11 @@ fn in_full(letters: &[Letter]) -> String {
     text
 }
 
-/// In columns, as far as they are not too wide for that.
 fn as_list(letters: &[Letter]) -> String {
     if letters.is_empty() {
         return "no dead letters\n".to_owned();
     }
     let head = ["ID", "PLUGIN", "ATTEMPTS", "LAST", "PATH", "ERROR"].map(str::to_owned);
     let lines: Vec<[String; 6]> = std::iter::once(head).chain(letters.iter().map(Letter::columns)).collect();
-    let width =
-        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0).min(WIDEST);
-    let widths: [usize; 6] = std::array::from_fn(|column| if column == 5 { 0 } else { width(column) });
-    let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  "));
-    }
-    text
+    columns(&lines)
 }

@@ -14,10 +14,9 @@ mod letter;
 mod pick;
 mod again;
 
-use std::io::{self, ErrorKind, Write};
 use std::panic::AssertUnwindSafe;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 pub use again::{replay, skip};
 pub use dead::dead;
@@ -26,6 +25,7 @@ use crate::cli::{ForgetArgs, StateArgs};
 use crate::config::{Environment, state_dir};
 use crate::log::one_line;
 use crate::settle::at_rest::{AtRest, Known};
+use crate::stdout::print;
 
 /// Carries out a command. The store panics when it comes across what it cannot have written.
 ///
@@ -95,14 +95,4 @@ fn named(state: &AtRest, names: &[String]) -> Result<Vec<Known>> {
 
 fn counted(count: u64, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Writes to stdout. A reader that has gone has read enough.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context("failed to write to stdout")
-        }
-        _ => Ok(()),
-    }
 }

@@ -104,7 +104,7 @@ extern "C" fn info() -> api::RString {
         std::process::abort();
     }
     let package =
-        api::Package { name: "notifyit-hostile", version: "0.1.0", description: "", panic: "unwind" };
+        api::Package { name: "notifyit-hostile", version: "0.1.0-hostile", description: "", panic: "unwind" };
     api::guard::info::<Hostile>(package)
 }
 

@@ -1,0 +1,93 @@
+//! What was typed for the commands that look after plugin files.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Trust;
+
+const EXAMPLES: &str = "\
+Examples:
+  Would this host run it, and what is it?
+      notifyit plugin inspect target/release/libnotifyit_lines.so
+  Put it into the first plugin directory of the configuration file:
+      notifyit plugin install -c notifyit.toml target/release/libnotifyit_lines.so
+  Which plugins are there, and which of them run?
+      notifyit plugin list
+  Take it away again:
+      notifyit plugin remove lines";
+
+/// What to do with plugin files.
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = EXAMPLES)]
+pub enum PluginCommand {
+    /// Say what a plugin is, and whether this host would run it: exit status 0 or 1.
+    ///
+    /// The plugin is loaded, in a child process, unless its file is not trusted.
+    Inspect {
+        /// A plugin's name, or its file: what contains `/` or ends in `.so`.
+        #[arg(value_name = "NAME|FILE")]
+        plugin: OsString,
+        /// As a JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Where names are looked up.
+        #[command(flatten)]
+        places: PlaceArgs,
+    },
+    /// Check a plugin as the host would, and copy it into a plugin directory.
+    ///
+    /// It goes to --plugin-dir, else to the first of the configuration file's `plugin_dirs`, else to where plugins run
+    /// when they are named: `/usr/local/lib/notifyit/plugins` for root, `~/.local/lib/notifyit/plugins` for others. The
+    /// copy takes the place of what has its name there, whole and at once. Whom the file itself belongs to is not asked.
+    Install {
+        /// What `cargo build` made.
+        file: PathBuf,
+        /// Where it goes.
+        #[command(flatten)]
+        places: PlaceArgs,
+    },
+    /// List the plugins that there are: name, version, when it runs, file, and what is wrong.
+    List {
+        /// As JSON, one object a line.
+        #[arg(long)]
+        json: bool,
+        /// Where they are looked for.
+        #[command(flatten)]
+        places: PlaceArgs,
+    },
+    /// Remove a plugin's file.
+    ///
+    /// Only from a plugin directory, or one of those where names are looked up.
+    Remove {
+        /// A plugin's name, or its file: what contains `/` or ends in `.so`.
+        #[arg(value_name = "NAME|FILE")]
+        plugin: OsString,
+        /// Where names are looked up.
+        #[command(flatten)]
+        places: PlaceArgs,
+    },
+}
+
+/// Where plugins are, and who may have put them there.
+#[derive(Debug, Default, Args)]
+pub struct PlaceArgs {
+    /// Plugin directory, before those of the configuration file (may be repeated).
+    #[arg(long, value_name = "DIR", help_heading = "Places")]
+    pub plugin_dir: Vec<PathBuf>,
+
+    /// Configuration file that names plugin directories and `trust` [default: the one that `watch` would read].
+    #[arg(short, long, value_name = "FILE", help_heading = "Places")]
+    pub config: Option<PathBuf>,
+
+    /// Whom to trust with plugin files [default: strict].
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "strict|owner|off",
+        help_heading = "Places"
+    )]
+    pub trust: Option<Trust>,
+}
