@@ -52,7 +52,7 @@ impl Environment {
     }
 
     /// An absolute path from one that may be relative to the current directory.
-    pub(super) fn absolute(&self, path: &Path) -> PathBuf {
+    pub fn absolute(&self, path: &Path) -> PathBuf {
         absolute(&self.current_dir, path)
     }
 

@@ -34,7 +34,7 @@ pub(super) fn inspect(
 
 fn file_of(plugin: &OsStr, places: &PluginPlaces, environment: &Environment) -> Result<PathBuf> {
     match Library::parse(plugin).map_err(UsageError::from)? {
-        Library::File(file) => Ok(environment.current_dir.join(file)),
+        Library::File(file) => Ok(environment.absolute(&file)),
         Library::Name(name) => by_name(&name, &places.search_path),
     }
 }

@@ -35,7 +35,7 @@ pub fn plugin(command: &PluginCommand, environment: &Environment) -> Result<()> 
             inspect::inspect(plugin, *json, &places(args)?, environment)
         }
         PluginCommand::Install { file, places: args } => {
-            install::install(&environment.current_dir.join(file), &places(args)?)
+            install::install(&environment.absolute(file), &places(args)?)
         }
         PluginCommand::List { json, places: args } => list::list(*json, &places(args)?),
         PluginCommand::Remove { plugin, places: args } => remove::remove(plugin, &places(args)?, environment),

@@ -17,7 +17,7 @@ use crate::stdout::print;
 /// There is none, or several; it lies elsewhere; it cannot be removed.
 pub(super) fn remove(plugin: &OsStr, places: &PluginPlaces, environment: &Environment) -> Result<()> {
     let file = match Library::parse(plugin).map_err(UsageError::from)? {
-        Library::File(file) => in_its_place(&environment.current_dir.join(file), places)?,
+        Library::File(file) => in_its_place(&environment.absolute(&file), places)?,
         Library::Name(name) => only(&name, places)?,
     };
     let directory = file.parent().unwrap_or(Path::new("/"));

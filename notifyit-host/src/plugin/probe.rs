@@ -6,8 +6,9 @@
 //! refused before the host has loaded anything of it.
 //!
 //! The host waits for the child itself, never for the end of a pipe, which something that the plugin has started may
-//! hold open. The child is the head of a process group that is killed with it, and is killed if the host dies; only what
-//! has left the group (a daemon with a session of its own) is out of reach.
+//! hold open. The child is the head of a process group that is killed with it; only what has left the group (a daemon
+//! with a session of its own) is out of reach. If the host is killed meanwhile, the child is too, but not what it has
+//! started: that signal goes to the child of the thread that started it, which therefore waits for its end.
 //!
 //! A host that cannot start a child (no memory, no process left, a sandbox) says so once and loads without: it could
 //! otherwise run nothing at all.
