@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
