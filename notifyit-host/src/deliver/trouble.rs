@@ -32,6 +32,7 @@ impl Worker {
         let now = Instant::now();
         let lane = Arc::clone(&self.lane);
         if work.fences >= FENCES {
+            self.give_probe_back();
             return self.end(&work, &Outcome::Gone, behind);
         }
         let was_pausing = lane.pause.is_pausing();

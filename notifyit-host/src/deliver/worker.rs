@@ -288,7 +288,7 @@ impl Worker {
     }
 
     /// There was nothing to try: whoever has something may.
-    fn give_probe_back(&mut self) {
+    pub(super) fn give_probe_back(&mut self) {
         if std::mem::take(&mut self.is_probe) {
             self.lane.pause.not_tried();
         }
