@@ -27,6 +27,7 @@ mod full;
 mod quiet;
 mod renames;
 mod rewrites;
+mod grain;
 mod limits;
 mod lossless;
 mod hot;

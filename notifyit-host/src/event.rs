@@ -61,6 +61,11 @@ impl FileEvent {
     pub fn is_landing(&self) -> bool {
         matches!(self.kind, Kind::Landed | Kind::CloseWrite)
     }
+
+    /// Is it the rescan that has come across its file?
+    pub fn is_found(&self) -> bool {
+        self.origin != Origin::Live
+    }
 }
 
 /// How an event ended.

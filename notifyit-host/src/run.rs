@@ -336,6 +336,8 @@ impl Sink for Nobody {
 
     fn renamed(&mut self, _: (u64, &OsStr), _: (u64, &OsStr)) {}
 
+    fn lost(&mut self) {}
+
     fn is_idle(&self) -> bool {
         true
     }

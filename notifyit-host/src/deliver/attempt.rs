@@ -12,8 +12,9 @@ use tracing::debug;
 
 use super::handled::Handled;
 use super::lane::Lane;
+use super::racy::Racy;
 use super::retry::{FENCES, Waiting, Work};
-use crate::event::{Certainty, FileEvent, WatchId};
+use crate::event::{Certainty, FileEvent, Sequence, WatchId};
 use crate::plugin::{Instance, Reply};
 use crate::settle::ledger::{Ledger, Stamp, Version, identity};
 use crate::settle::trouble::Wish;
@@ -99,14 +100,17 @@ impl Attempt {
             return Tried::Moot;
         }
         let Some((watch, directory)) = self.locate(&work.event) else { return Tried::Gone };
-        let began = sys::wall_nanos();
+        let (began, losses) = (sys::wall_nanos(), lane.losses());
         let terms = self.terms(watch);
         let is_supposed = work.event.certainty == Certainty::Supposed;
         let is_to_be_compared = !terms.leases && work.is_to_be_asked();
         let looked = if is_to_be_compared { sys::stat_anew(self.path()) } else { sys::stat(self.path()) };
         let stat = looked.as_ref().ok().and_then(Option::as_ref);
         work.version = stat.map(|stat| Version::new(directory, &work.event.name, &terms.stamp(*stat)));
-        if is_supposed && work.version.as_ref().is_some_and(|v| self.ledger.is_finished(lane.id, v)) {
+        work.racy = None;
+        // Without an inode, what was moved to a file's place looks like what was there if it has its size and time.
+        let is_to_be_known = is_supposed && (terms.inodes_last || work.event.is_found());
+        if is_to_be_known && work.version.as_ref().is_some_and(|v| self.ledger.is_finished(lane.id, v)) {
             return Tried::Moot;
         }
         if let Some(pause) = self.resume(lane, work) {
@@ -119,9 +123,11 @@ impl Attempt {
                 return Tried::Moot;
             }
             Ok(Some(stat)) => {
-                if let Some(pause) = self.wait(lane, work, terms.stamp(stat)) {
+                let racy = terms.racy(&stat, || (began, sys::wall_nanos()));
+                if let Some(pause) = self.wait(lane, work, (terms.stamp(stat), racy)) {
                     return Tried::Busy(pause);
                 }
+                work.racy = racy.map(|grain| Racy { grain, losses });
                 if work.is_to_be_asked() {
                     let pause = work.inquiry.ask(self.path(), stat, terms, Instant::now());
                     return pause.map_or(Tried::Free, Tried::Busy);
@@ -157,9 +163,9 @@ impl Attempt {
         Tried::Answered(reply)
     }
 
-    /// Was the file of an event that waits renamed before another event came for its name?
-    pub(super) fn has_left(&self, waiting: &FileEvent, other: &FileEvent) -> bool {
-        waiting.is_landing() && self.places.renames.has_left(waiting, other.sequence)
+    /// Was the file of an event renamed before another event came for its name?
+    pub(super) fn has_left(&self, waiting: &FileEvent, before: Sequence) -> bool {
+        waiting.is_landing() && self.places.renames.has_left(waiting, before)
     }
 
     /// Brings the event to where its file was renamed to. Returns whether the plugin hears of that by itself.
@@ -201,8 +207,9 @@ impl Attempt {
         Some(Duration::from_nanos(trouble.wait(now))).filter(|wait| !wait.is_zero())
     }
 
-    /// How long this lane is to wait until the file is quiet, or until it may have another version of it.
-    fn wait(&self, lane: &Lane, work: &mut Work, stat: Stat) -> Option<Duration> {
+    /// How long this lane is to wait until the file is quiet, or until it may have another version of it, or until the
+    /// stamp of what a rescan has found tells its versions apart.
+    fn wait(&self, lane: &Lane, work: &mut Work, (stat, racy): (Stat, Option<Duration>)) -> Option<Duration> {
         if !work.event.is_landing() {
             return None;
         }
@@ -210,7 +217,8 @@ impl Attempt {
         let quiet =
             lane.quiet.and_then(|quiet| work.inquiry.wait_for_quiet(stat, quiet, sys::wall_nanos(), now));
         // What is tried again keeps its own time.
-        quiet.max(self.handled.wait(&work.event, now).filter(|_| work.failed == 0))
+        let again = self.handled.wait(&work.event, now).filter(|_| work.failed == 0);
+        quiet.max(again).max(racy.filter(|_| work.event.is_found()))
     }
 
     pub(super) fn terms(&self, watch: usize) -> Terms {

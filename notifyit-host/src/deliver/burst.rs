@@ -4,20 +4,11 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::pause::Change;
-use super::retry::Work;
 use super::worker::Worker;
 use crate::plugin::Reply;
 use crate::source::rescan::Order;
 
 impl Worker {
-    /// What the file was like before the call is finished, as far as this plugin goes.
-    pub(super) fn finish(&self, work: &Work) {
-        if let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) {
-            self.outside.ledger.finish(self.lane.id, version);
-            self.catch_up(work, version);
-        }
-    }
-
     pub(super) fn worked(&mut self) {
         if self.lane.pause.worked() == Change::GoesOn {
             self.lane.say_well();
@@ -35,12 +26,15 @@ impl Worker {
         match instance.flush() {
             Reply::Done => {
                 // Not before: what is in the ledger must survive a kill at any moment.
-                self.burst.iter().for_each(|work| self.finish(work));
-                self.outside.settle.delivered(self.burst.len() as u64);
-                self.lane.settled(self.burst.len());
-                if !self.burst.is_empty() {
+                let mut burst = std::mem::take(&mut self.burst);
+                // What the file was like before the call is finished, as far as this plugin goes.
+                burst.iter().for_each(|work| self.conclude(work, None));
+                self.outside.settle.delivered(burst.len() as u64);
+                self.lane.settled(burst.len());
+                if !burst.is_empty() {
+                    burst.clear();
+                    self.burst = burst;
                     // An answer that no flush has made safe would be no sign of health.
-                    self.burst.clear();
                     self.worked();
                     if self.outside.ledger.is_due_for_pruning(self.lane.id) {
                         self.outside.rescans.order(Order::Prune);

@@ -1,14 +1,11 @@
 //! What comes back from a call: the handler's own closes are dropped, and who goes round in circles is slowed down.
 //! The rules are in `handled`.
 
-use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use notifyit_plugin_api::abi::Left;
-use rustix::fs::statfs;
 
 use super::attempt::Attempt;
 use super::handled::{Claim, Echo, Ended};
@@ -36,6 +33,8 @@ impl Attempt {
         let claimed = instance.notes().rewrote.map(|left| terms.stamp(claimed(left, stat)));
         if let (Some(stat), Some(version)) = (claimed, &mut work.version) {
             *version = version.with_stamp(&stat);
+            // It is taken at its word.
+            work.racy = None;
         }
         if lane.reads_only.load(Ordering::Relaxed) && lane.coalesce.is_none() && claimed.is_none() {
             return;
@@ -64,9 +63,9 @@ impl Worker {
         }
         let Some((watch, directory)) = self.attempt.locate(event) else { return false };
         let Ok(Some(stat)) = sys::stat(self.attempt.path()) else { return false };
-        let stat = self.attempt.terms(watch).stamp(stat);
-        let path = self.attempt.path().to_owned();
-        match self.attempt.handled.judge(event, &stat, || tick(&path, stat)) {
+        let terms = self.attempt.terms(watch);
+        let stat = terms.stamp(stat);
+        match self.attempt.handled.judge(event, &stat, terms.grain(&stat)) {
             Echo::No => false,
             Echo::Own(claim) => {
                 let version = Version::new(directory, &event.name, &stat);
@@ -76,11 +75,12 @@ impl Worker {
                 }
                 self.has(event, &version)
             }
-            Echo::Young(tick) => {
-                self.attempt.handled.put_off(event, Instant::now() + tick);
+            Echo::Young(grain) => {
+                self.attempt.handled.put_off(event, Instant::now() + grain);
                 false
             }
             Echo::Round(rounds) => {
+                let path = self.attempt.path().to_owned();
                 self.slow_down(event, rounds, &path);
                 false
             }
@@ -110,55 +110,5 @@ impl Worker {
             self.attempt.handled.put_off(event, Instant::now() + pause);
             self.lane.say_round(path, rounds, pause);
         }
-    }
-}
-
-/// So long two versions of this file may have the same time.
-fn tick(path: &Path, stat: Stat) -> Duration {
-    if stat.mtime_nanos == 0 {
-        return Duration::from_secs(2); // FAT's; ext4 with small inodes counts whole seconds
-    }
-    let magic = statfs(path).map_or(0, |told| i128::from(told.f_type) & 0xffff_ffff);
-    let has_own_times = is_multigrain_kernel() && MULTIGRAIN.contains(&magic);
-    if has_own_times { Duration::ZERO } else { Duration::from_millis(10) }
-}
-
-/// On these each version of a file that was looked at has a time of its own, since Linux 6.13: ext4, xfs, btrfs, tmpfs,
-/// and overlayfs, which lies on one of them.
-const MULTIGRAIN: [i128; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630];
-
-fn is_multigrain_kernel() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        at_least(&release, (6, 13))
-    })
-}
-
-fn at_least(release: &str, wanted: (u32, u32)) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-    let version: Option<(u32, u32)> = numbers.next().zip(numbers.next());
-    version.is_some_and(|version| version >= wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kernels_are_told_apart() {
-        for (release, is) in
-            [("6.13.0-rc1\n", true), ("6.18.44-x", true), ("7.0", true), ("6.9.1", false), ("", false)]
-        {
-            assert_eq!(at_least(release, (6, 13)), is, "{release}");
-        }
-    }
-
-    #[test]
-    fn whole_seconds_are_a_slow_clock_whatever_the_kernel() {
-        let dir = tempfile::tempdir().unwrap();
-        let stat = sys::stat(dir.path()).unwrap().unwrap();
-        assert_eq!(tick(dir.path(), Stat { mtime_nanos: 0, ..stat }), Duration::from_secs(2));
-        assert_eq!(tick(Path::new("/proc"), Stat { mtime_nanos: 1, ..stat }), Duration::from_millis(10));
     }
 }

@@ -193,6 +193,10 @@ impl Sink for Entrance {
     }
 
     fn is_idle(&self) -> bool {
-        self.gates.iter().all(|gate| gate.held == 0 && gate.lane.under_way() == 0)
+        self.gates.iter().all(|gate| gate.held == 0 && gate.lane.is_idle())
+    }
+
+    fn lost(&mut self) {
+        self.gates.iter().for_each(|gate| gate.lane.lost());
     }
 }

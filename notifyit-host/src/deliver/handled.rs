@@ -8,13 +8,13 @@
 //!    handler closed was in the queue when the call ended; to read it takes the source a moment.
 //! 2. **The stamp** of the file now is the one that is finished: that from before the call, or the one that the plugin
 //!    has claimed as its work (`event.rewrote()`). Whoever has written to the file since has left another one. Where
-//!    the file system's clock ticks slowly a stamp that is younger than a tick could be that of two versions: it tells
-//!    nothing, and the event is delivered, a tick later. (That of a claimed file is always young: there it is taken at its word.)
+//!    the file system's clock has a grain a racy stamp could be that of two versions: it tells nothing, and the event is
+//!    delivered, a grain later. (That of a claimed file is always racy: there it is taken at its word.)
 //! 3. **ctime**, which no one can set, lies before the end of the call: who wrote later and put mtime back is seen.
 //!
 //! So no close is dropped that stands for other content than what was finished, with these exceptions: what another
 //! wrote during the call and gave the very time and size of before; what another wrote between the handler's last
-//! write and its claim; what another wrote to a claimed file within the same tick of a slow clock, to the same size;
+//! write and its claim; what another wrote to a claimed file within the same grain of the clock, to the same size;
 //! and what a mapping that was dirty before the call put there without a new time. A rescan cannot see these either.
 //!
 //! An event that is no echo because the stamp is another, but whose file was last changed during the call, is a
@@ -33,6 +33,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 use super::recent::Recent;
 use crate::event::FileEvent;
 use crate::settle::ledger::Stamp;
+use crate::source::filesystem::is_racy;
 use crate::sys::Stat;
 
 /// So long the source may take to read what lay in the kernel's queue when a call ended, in nanoseconds. If it takes
@@ -106,7 +107,7 @@ pub(super) enum Echo {
     No,
     /// The handler's own close of what is finished.
     Own(Claim),
-    /// The stamp is the finished one, but so young that it tells nothing: a tick of so long later it would.
+    /// The stamp is the finished one, but so young that it tells nothing: so long later it would.
     Young(Duration),
     /// A new version that was written during the call: so many in a row.
     Round(u32),
@@ -185,8 +186,8 @@ impl Handled {
         is_near
     }
 
-    /// Is the event, whose file looks like this now, an echo? `tick` is that of the file system's clock.
-    pub(super) fn judge(&mut self, event: &FileEvent, now: &Stat, tick: impl FnOnce() -> Duration) -> Echo {
+    /// Is the event, whose file looks like this now, an echo? `grain` is that of the file system's clock.
+    pub(super) fn judge(&mut self, event: &FileEvent, now: &Stat, grain: Duration) -> Echo {
         let key = key(event);
         let stamp = self.keys.hash_one(Stamp::of(now));
         let Some(call) = self.calls.get_mut(&key) else {
@@ -198,7 +199,7 @@ impl Handled {
                 self.promote(key, true, None);
                 return Echo::Round(1);
             }
-            return own_or_young(now, (began, ended), tick());
+            return own_or_young(now, (began, ended), grain);
         };
         if !is_near(call.began, call.ended, event.seen_nanos) || now.ctime_nanos > call.until {
             call.is_round = false;
@@ -211,7 +212,7 @@ impl Handled {
         if call.claim == Claim::Rewrote {
             return Echo::Own(call.claim);
         }
-        own_or_young(now, (call.looked, call.ended), tick())
+        own_or_young(now, (call.looked, call.ended), grain)
     }
 
     /// No version of that file is to be delivered before then.
@@ -261,13 +262,9 @@ fn is_near(began: u64, ended: u64, seen_nanos: u64) -> bool {
     (began..=ended + READ_WITHIN).contains(&seen_nanos)
 }
 
-/// The stamp is the finished one: was it taken within a tick of its own time? A time in the future was set by somebody,
-/// and is not young.
-fn own_or_young(now: &Stat, (looked, ended): (u64, u64), tick: Duration) -> Echo {
-    let nanos = u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX);
-    let modified = now.modified_nanos();
-    let is_young = nanos > 0 && modified <= ended && modified.saturating_add(nanos) >= looked;
-    if is_young { Echo::Young(tick) } else { Echo::Own(Claim::None) }
+/// The stamp is the finished one: was it racy?
+fn own_or_young(now: &Stat, looked: (u64, u64), grain: Duration) -> Echo {
+    if is_racy(now, grain, looked) { Echo::Young(grain) } else { Echo::Own(Claim::None) }
 }
 
 #[cfg(test)]
@@ -329,11 +326,11 @@ mod tests {
             (ENDED + READ_WITHIN + 1, false),
         ] {
             let echo = if is_near { Echo::Own(Claim::None) } else { Echo::No };
-            assert_eq!(handled.judge(&event("a", seen), &OLD, || Duration::ZERO), echo, "{seen}");
+            assert_eq!(handled.judge(&event("a", seen), &OLD, Duration::ZERO), echo, "{seen}");
         }
-        assert_eq!(handled.judge(&event("b", ENDED), &OLD, || Duration::ZERO), Echo::No, "another file");
+        assert_eq!(handled.judge(&event("b", ENDED), &OLD, Duration::ZERO), Echo::No, "another file");
         let chmod = Stat { ctime_nanos: ENDED, mode: 1, ..OLD };
-        assert_eq!(handled.judge(&event("a", ENDED), &chmod, || Duration::ZERO), Echo::Own(Claim::None));
+        assert_eq!(handled.judge(&event("a", ENDED), &chmod, Duration::ZERO), Echo::Own(Claim::None));
     }
 
     #[test]
@@ -341,17 +338,17 @@ mod tests {
         for claim in [Claim::None, Claim::Rewrote] {
             let mut handled = called(OLD, claim);
             let put_back = Stat { ctime_nanos: ENDED + 1, ..OLD };
-            assert_eq!(handled.judge(&event("a", ENDED), &put_back, || Duration::ZERO), Echo::No);
+            assert_eq!(handled.judge(&event("a", ENDED), &put_back, Duration::ZERO), Echo::No);
             let written = stat(4, 1_001, ENDED + 1);
-            assert_eq!(handled.judge(&event("a", ENDED), &written, || Duration::ZERO), Echo::No);
+            assert_eq!(handled.judge(&event("a", ENDED), &written, Duration::ZERO), Echo::No);
         }
     }
 
     #[test]
     fn a_young_stamp_tells_nothing_unless_it_is_claimed() {
         let young = stat(3, 1_000, BEGAN);
-        let judge = |left: Stat, claim, tick| {
-            called(left, claim).judge(&event("a", ENDED), &left, || Duration::from_nanos(tick))
+        let judge = |left: Stat, claim, grain| {
+            called(left, claim).judge(&event("a", ENDED), &left, Duration::from_nanos(grain))
         };
         assert_eq!(judge(young, Claim::None, 0), Echo::Own(Claim::None), "each version has its own time");
         assert_eq!(judge(young, Claim::None, 1), Echo::Young(Duration::from_nanos(1)));
@@ -377,7 +374,7 @@ mod tests {
             };
             handled.note(&event("a", at), ended);
             let now = stat(at + u64::from(is_rewritten), 900, at + 5);
-            handled.judge(&event("a", at + 20), &now, || Duration::ZERO)
+            handled.judge(&event("a", at + 20), &now, Duration::ZERO)
         };
         let mut next = |is_rewritten| round(&mut handled, is_rewritten);
         assert_eq!([next(true), next(true), next(true)], [Echo::Round(1), Echo::Round(2), Echo::Round(3)]);
@@ -389,17 +386,17 @@ mod tests {
     fn what_was_read_in_an_earlier_call_of_the_row_is_a_round_too_and_another_writer_ends_the_row() {
         let mut handled = called(OLD, Claim::None);
         let rewritten = stat(4, 1_000, ENDED);
-        assert_eq!(handled.judge(&event("a", ENDED), &rewritten, || Duration::ZERO), Echo::Round(1));
+        assert_eq!(handled.judge(&event("a", ENDED), &rewritten, Duration::ZERO), Echo::Round(1));
         let next =
             |left| Ended { began: ENDED + 5, ended: ENDED + 9, left, claim: Claim::None, not_before: None };
         handled.note(&event("a", ENDED), next(rewritten));
         let again = stat(5, 1_001, ENDED + 8);
-        assert_eq!(handled.judge(&event("a", ENDED), &again, || Duration::ZERO), Echo::Round(2));
+        assert_eq!(handled.judge(&event("a", ENDED), &again, Duration::ZERO), Echo::Round(2));
         let of_another = stat(6, 1_001, ENDED + 10);
-        assert_eq!(handled.judge(&event("a", ENDED + 11), &of_another, || Duration::ZERO), Echo::No);
+        assert_eq!(handled.judge(&event("a", ENDED + 11), &of_another, Duration::ZERO), Echo::No);
         handled.note(&event("a", ENDED + 11), next(of_another));
         assert!(!handled.may_be_echo(&event("a", ENDED)), "the row is over");
-        assert_eq!(handled.judge(&event("a", ENDED + 9), &again, || Duration::ZERO), Echo::Round(1));
+        assert_eq!(handled.judge(&event("a", ENDED + 9), &again, Duration::ZERO), Echo::Round(1));
     }
 
     #[test]

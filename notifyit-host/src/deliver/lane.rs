@@ -44,6 +44,8 @@ pub(super) struct Lane {
     /// Has it been said that it rewrites its files?
     pub(super) rewrites_said: AtomicBool,
     not_kept: AtomicU64,
+    /// How often events of this lane were lost, by the kernel or for want of room.
+    losses: AtomicU64,
     closing: OnceLock<Instant>,
 }
 
@@ -61,6 +63,8 @@ pub(super) enum From {
 pub(super) struct Desk {
     inbox: Mutex<Inbox>,
     ready: Condvar,
+    /// Does the worker hold outcomes back?
+    holds: AtomicBool,
     pub(super) in_hand: InHand,
 }
 
@@ -76,6 +80,8 @@ pub(super) enum Message {
     Event(FileEvent),
     /// The fence of this number has been passed.
     Fence(u64),
+    /// So has that for the racy stamps up to this number.
+    Racy(u64),
 }
 
 /// What a worker has in hand, for the watchdog. Kept only in lanes with a timeout.
@@ -114,6 +120,7 @@ impl Lane {
             behind: AtomicBool::new(false),
             rewrites_said: AtomicBool::new(false),
             not_kept: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
             closing: OnceLock::new(),
         }
     }
@@ -153,9 +160,25 @@ impl Lane {
         }
     }
 
+    /// Events may be missing that came before this. Whoever says so has their files looked for.
+    pub(super) fn lost(&self) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that was so.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    /// Is no event under way, and no outcome held?
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way() == 0 && self.desks.iter().all(|desk| !desk.holds.load(Ordering::Acquire))
+    }
+
     /// Events came that there was no room for: they are not kept, for the files are. When there is room again they are
     /// looked for.
     pub(super) fn refuse(&self, count: u64) {
+        self.lost();
         self.not_kept.fetch_add(count, Ordering::AcqRel);
         self.overfull.store(true, Ordering::Release);
         if !self.behind.swap(true, Ordering::AcqRel) {
@@ -226,8 +249,22 @@ impl Desk {
 
     /// A fence has been passed.
     pub(super) fn fence_passed(&self, serial: u64) {
-        self.lock().queue.push_back(Message::Fence(serial));
+        self.tell(Message::Fence(serial));
+    }
+
+    /// The fence for what is held up to this number has been passed.
+    pub(super) fn racy_passed(&self, last: u64) {
+        self.tell(Message::Racy(last));
+    }
+
+    fn tell(&self, message: Message) {
+        self.lock().queue.push_back(message);
         self.ready.notify_one();
+    }
+
+    /// The worker holds outcomes back, or none.
+    pub(super) fn holds(&self, any: bool) {
+        self.holds.store(any, Ordering::Release);
     }
 
     /// Takes what is there into `local`, which is empty, without waiting.

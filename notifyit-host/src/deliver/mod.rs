@@ -13,6 +13,7 @@
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `burst` | what is done, until a flush has made it safe |
+//! | `racy` | what is done, until its stamp tells the file's versions apart |
 //! | `attempt` | where the file is now, what it is like, the call |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `handled` | which events are a handler's own closes; at most one delivery in a while |
@@ -35,6 +36,7 @@ mod successor;
 mod lane;
 mod worker;
 mod burst;
+mod racy;
 mod attempt;
 mod complete;
 mod trouble;

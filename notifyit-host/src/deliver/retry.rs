@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::complete::Inquiry;
+use super::racy::Racy;
 use crate::event::{Certainty, FileEvent, NodeId};
 use crate::settle::ledger::Version;
 
@@ -62,6 +63,8 @@ pub(super) struct Work {
     pub(super) fences: u8,
     /// What the file was like at the last attempt: what is finished if that was the last.
     pub(super) version: Option<Version>,
+    /// Is that stamp racy?
+    pub(super) racy: Option<Racy>,
     /// For an event that is only supposed: what is known of its file.
     pub(super) inquiry: Inquiry,
 }
@@ -86,6 +89,7 @@ impl Work {
             is_missing: false,
             fences: 0,
             version: None,
+            racy: None,
             inquiry: Inquiry::default(),
         }
     }
@@ -227,6 +231,13 @@ impl Waiting {
             return None;
         }
         self.entries.get(&key(event)).map(|entry| &entry.work)
+    }
+
+    /// Has the kernel told of another version of that file, which waits?
+    pub(super) fn has_news(&self, event: &FileEvent) -> bool {
+        let is_news = |event: &FileEvent| event.is_landing() && !event.is_found();
+        let has_news = |entry: &Entry| is_news(&entry.work.event) || entry.behind.iter().any(is_news);
+        !self.entries.is_empty() && self.entries.get(&key(event)).is_some_and(has_news)
     }
 
     /// An event arrives: what waits for its file?

@@ -104,13 +104,13 @@ impl Worker {
             ..begun(work, version.stamp())
         };
         self.outside.ledger.note(self.lane.id, version, known);
-        self.catch_up(work, version);
+        self.catch_up(&work.event, version);
     }
 
-    /// Enters how an event ended.
-    pub(super) fn enter(&mut self, work: &Work, outcome: &Outcome) {
+    /// Notes how an event ended.
+    pub(super) fn note_end(&mut self, work: &Work, outcome: &Outcome) {
         let (state, error, attempts) = match outcome {
-            Outcome::Delivered => return self.finish(work),
+            Outcome::Delivered => return self.conclude(work, None),
             Outcome::Gone => return self.is_gone(work),
             Outcome::Rejected(message) => (State::Rejected, message, work.failed + 1),
             Outcome::Exhausted { message, attempts } => (State::Exhausted, message, *attempts),
@@ -121,17 +121,16 @@ impl Worker {
         let error = Trouble::error_of(error);
         let letter =
             Trouble { state, attempts, first_nanos, last_nanos: now, error, ..begun(work, version.stamp()) };
-        self.outside.ledger.bury(self.lane.id, version, letter);
-        self.catch_up(work, version);
+        self.conclude(work, Some(letter));
     }
 
     /// If the source has told of a rename of the file since its last attempt, that found nothing to take along.
-    pub(super) fn catch_up(&self, work: &Work, version: &Version) {
+    pub(super) fn catch_up(&self, event: &FileEvent, version: &Version) {
         let Outside { places, ledger, .. } = &self.outside;
-        if !places.renames.has_left(&work.event, Sequence(u64::MAX)) {
+        if !places.renames.has_left(event, Sequence(u64::MAX)) {
             return;
         }
-        let mut event = work.event.clone();
+        let mut event = event.clone();
         places.renames.follow(&mut event);
         let tree = places.tree.read();
         let directory = tree.is_known(event.node).then(|| tree.serial(event.node));

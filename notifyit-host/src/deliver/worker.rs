@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::attempt::{Attempt, Tried};
 use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
+use super::racy::Holding;
 use super::retry::{Arrival, FENCES, Waiting, Work, supposed_twice};
 use super::{Create, Outside};
 use notifyit_plugin_api::Blame;
@@ -35,6 +36,8 @@ pub(super) struct Worker {
     /// Events taken from the inbox, in order; what waited behind another goes to the front.
     pub(super) local: VecDeque<Message>,
     pub(super) waiting: Waiting,
+    /// Done, but the ledger is not to know yet.
+    pub(super) racy: Holding,
     /// Done, but not flushed yet.
     pub(super) burst: Vec<Work>,
     /// Since the last flush, something was called.
@@ -62,6 +65,7 @@ impl Worker {
             outside,
             local: VecDeque::new(),
             waiting: Waiting::default(),
+            racy: Holding::default(),
             burst: Vec::new(),
             unflushed: false,
             is_probe: false,
@@ -99,6 +103,9 @@ impl Worker {
         self.look_for_successor();
         if self.local.is_empty() {
             self.lane.desks[self.index].fetch(&mut self.local);
+        }
+        if !self.racy.is_empty() {
+            self.ask_for_racy();
         }
         let leave = self.lane.pause.leave(Instant::now);
         if let Leave::Wait(until) = leave {
@@ -141,7 +148,8 @@ impl Worker {
             }
             return Flow::GoOn;
         }
-        self.desk().wait(self.waiting.next_due());
+        let next = [self.waiting.next_due(), self.racy.next_due()].into_iter().flatten().min();
+        self.desk().wait(next);
         Flow::GoOn
     }
 
@@ -158,13 +166,17 @@ impl Worker {
         match self.local.pop_front()? {
             Message::Event(event) => self.arrives(event),
             Message::Fence(serial) => self.passed(serial),
+            Message::Racy(last) => {
+                self.racy_passed(last);
+                None
+            }
         }
     }
 
     fn arrives(&mut self, event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {
         // Before all else: what has another name now says nothing of the file that has come under the old one.
         if let Some(waiting) = self.waiting.at(&event)
-            && self.attempt.has_left(waiting, &event)
+            && self.attempt.has_left(waiting, event.sequence)
         {
             self.make_way(event);
             return None;
@@ -223,6 +235,12 @@ impl Worker {
         if work.event.certainty == Certainty::Supposed {
             // Whether it is finished the ledger tells only of what has been flushed.
             self.flush();
+        }
+        if !self.racy.is_empty()
+            && let Some(until) = self.held_until(&work.event)
+        {
+            self.give_probe_back();
+            return self.put_off(work, until, behind);
         }
         self.make_sure_of_instance();
         let Some(instance) = self.instance.as_mut() else {
@@ -300,7 +318,7 @@ impl Worker {
             // An older version of the file may be in the burst; the ledger is to know of this one last.
             self.flush();
         }
-        self.enter(work, outcome);
+        self.note_end(work, outcome);
         self.outside.settle.record(&self.lane.name, self.attempt.path(), outcome);
         self.lane.settled(1);
         self.bring_forward(behind);

@@ -73,6 +73,11 @@ impl Version {
         Version { directory: self.directory, name: Arc::clone(&self.name), stamp: Stamp::of(stat) }
     }
 
+    /// The same version at another place.
+    pub fn at(&self, (directory, name): (u64, &Arc<OsStr>)) -> Version {
+        Version { directory, name: Arc::clone(name), stamp: self.stamp }
+    }
+
     /// Where it is.
     pub fn place(&self) -> Place<'_> {
         (self.directory, &self.name)

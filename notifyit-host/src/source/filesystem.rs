@@ -2,10 +2,22 @@
 //!
 //! inotify tells what this kernel did to a file. What another machine, or a program behind a FUSE mount, did to it,
 //! it cannot tell; nor can a lease say that such a writer is at work. Roots on these file systems are polled.
+//!
+//! **Grain.** Two versions of a file that are written within a grain of the file system's clock may have the same time,
+//! and if they have the same size, the same stamp. A stamp that was taken within a grain of its own time is *racy*: the
+//! next version may look like it. What follows from that is in `deliver`'s `racy`.
+//!
+//! | where | grain |
+//! |---|---|
+//! | ext4, xfs, btrfs, tmpfs, overlayfs since Linux 6.13 (multigrain timestamps) | none |
+//! | a time in whole seconds: FAT, ext4 with inodes of 128 bytes | 2 s |
+//! | anywhere else, and on what is mounted beneath a root whose mounts are crossed | 10 ms, a kernel's slowest tick |
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::fstatfs;
@@ -117,8 +129,32 @@ impl Kind {
             leases,
             inodes_last: self.inodes == Inodes::Last,
             stable_for: root.stable_for.unwrap_or(usual),
+            own_times: self.gives_own_times(),
+            device: None,
         }
     }
+
+    fn gives_own_times(self) -> bool {
+        MULTIGRAIN.contains(&self.magic) && is_multigrain_kernel()
+    }
+}
+
+/// On these each version of a file that was looked at has a time of its own, since Linux 6.13: ext4, xfs, btrfs, tmpfs,
+/// and overlayfs, which lies on one of them.
+const MULTIGRAIN: [u32; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630];
+
+fn is_multigrain_kernel() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        at_least(&release, (6, 13))
+    })
+}
+
+fn at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    let version: Option<(u32, u32)> = numbers.next().zip(numbers.next());
+    version.is_some_and(|version| version >= wanted)
 }
 
 /// Is the inode a part of a file's version there?
@@ -145,11 +181,22 @@ pub struct Terms {
     pub inodes_last: bool,
     /// Without leases: so long unchanged is complete.
     pub stable_for: Duration,
+    /// Has each version of a file a time of its own? It has none where times are whole seconds, all the same.
+    pub own_times: bool,
+    /// On this device alone, where others may be mounted beneath the root.
+    pub device: Option<u64>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Terms { polled: false, leases: true, inodes_last: true, stable_for: Duration::from_secs(2) }
+        Terms {
+            polled: false,
+            leases: true,
+            inodes_last: true,
+            stable_for: Duration::from_secs(2),
+            own_times: true,
+            device: None,
+        }
     }
 }
 
@@ -158,6 +205,31 @@ impl Terms {
     pub fn stamp(&self, stat: Stat) -> Stat {
         if self.inodes_last { stat } else { Stat { inode: 0, ..stat } }
     }
+
+    /// So long two versions of a file that looks like this may have the same time.
+    pub fn grain(&self, stat: &Stat) -> Duration {
+        let is_known = self.device.is_none_or(|device| device == stat.device);
+        match (stat.mtime_nanos, self.own_times && is_known) {
+            (0, _) => Duration::from_secs(2),
+            (_, true) => Duration::ZERO,
+            (_, false) => Duration::from_millis(10),
+        }
+    }
+
+    /// Is the stamp of a file that looked like this racy? It was looked at `within` these times (nanoseconds since 1970).
+    /// If so, returns the grain.
+    pub fn racy(&self, stat: &Stat, within: impl FnOnce() -> (u64, u64)) -> Option<Duration> {
+        let grain = self.grain(stat);
+        (!grain.is_zero() && is_racy(stat, grain, within())).then_some(grain)
+    }
+}
+
+/// Was the file looked at, between these times, within a grain of its own time? One in the future was set by somebody,
+/// and is not young.
+pub fn is_racy(stat: &Stat, grain: Duration, (from, to): (u64, u64)) -> bool {
+    let nanos = u64::try_from(grain.as_nanos()).unwrap_or(u64::MAX);
+    let modified = stat.modified_nanos();
+    nanos > 0 && modified <= to && modified.saturating_add(nanos) >= from
 }
 
 impl Tree {
@@ -199,12 +271,21 @@ mod tests {
         let terms = |kind: Kind, backend| kind.terms(&root(backend, None));
         assert_eq!(
             terms(nfs, Backend::Auto),
-            Terms { polled: true, leases: false, inodes_last: true, stable_for: seconds(3) }
+            Terms {
+                polled: true,
+                leases: false,
+                inodes_last: true,
+                stable_for: seconds(3),
+                own_times: false,
+                device: None
+            }
         );
         assert_eq!(terms(nfs, Backend::Inotify), Terms { polled: false, ..terms(nfs, Backend::Auto) });
-        assert_eq!(terms(ext4, Backend::Auto), Terms::default());
-        assert_eq!(terms(ext4, Backend::Poll), terms(nfs, Backend::Auto));
-        assert_eq!(terms(fat, Backend::Auto), Terms { inodes_last: false, ..Terms::default() });
+        let own_times = is_multigrain_kernel();
+        assert_eq!(terms(ext4, Backend::Auto), Terms { own_times, ..Terms::default() });
+        assert_eq!(terms(ext4, Backend::Poll), Terms { own_times, ..terms(nfs, Backend::Auto) });
+        let of_fat = Terms { inodes_last: false, own_times: false, ..Terms::default() };
+        assert_eq!(terms(fat, Backend::Auto), of_fat);
         assert_eq!(ext4.terms(&root(Backend::Auto, Some(seconds(9)))).stable_for, seconds(9));
     }
 
@@ -219,5 +300,58 @@ mod tests {
             !Kind::from_magic(0xff53_4d42).is_seen(),
             "a number that is negative where the field has 32 bits"
         );
+    }
+
+    #[test]
+    fn kernels_are_told_apart() {
+        for (release, is) in
+            [("6.13.0-rc1\n", true), ("6.18.44-x", true), ("7.0", true), ("6.9.1", false), ("", false)]
+        {
+            assert_eq!(at_least(release, (6, 13)), is, "{release}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_as_fine_as_its_file_system_unless_it_is_in_whole_seconds() {
+        let stat = |mtime_nanos| Stat {
+            device: 1,
+            inode: 2,
+            size: 3,
+            mode: 0,
+            mtime_seconds: 4,
+            mtime_nanos,
+            ctime_nanos: 5,
+        };
+        let grain = |own_times, nanos| Terms { own_times, ..Terms::default() }.grain(&stat(nanos));
+        assert_eq!([grain(true, 1), grain(false, 1)], [Duration::ZERO, Duration::from_millis(10)]);
+        assert_eq!([grain(true, 0), grain(false, 0)], [Duration::from_secs(2); 2]);
+        let crossed = |device| Terms { device: Some(device), ..Terms::default() }.grain(&stat(1));
+        assert_eq!([crossed(1), crossed(2)], [Duration::ZERO, Duration::from_millis(10)], "mounted beneath");
+    }
+
+    #[test]
+    fn a_stamp_is_racy_within_a_grain_of_its_own_time_and_not_before_it() {
+        let own = Stat {
+            device: 1,
+            inode: 2,
+            size: 3,
+            mode: 0,
+            mtime_seconds: 1,
+            mtime_nanos: 500,
+            ctime_nanos: 0,
+        };
+        let time = own.modified_nanos();
+        let racy = |own_times, from, to| Terms { own_times, ..Terms::default() }.racy(&own, || (from, to));
+        let grain = Duration::from_millis(10);
+        for (from, to, is) in [
+            (time, time, true),
+            (time - 1, time, true),
+            (time + 10_000_000, time + 10_000_000, true),
+            (time + 10_000_001, time + 10_000_001, false),
+            (time - 2, time - 1, false),
+        ] {
+            assert_eq!(racy(false, from, to), is.then_some(grain), "{from} to {to}");
+            assert_eq!(racy(true, from, to), None);
+        }
     }
 }

@@ -117,6 +117,9 @@ pub trait Sink: Send {
     /// A file was renamed within the tree, from one directory (by serial number) and name to another.
     fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr));
 
+    /// The kernel has dropped events that came before this. What they were about is looked for later.
+    fn lost(&mut self);
+
     /// Is any event under way? If none is, nothing names a directory that is gone.
     fn is_idle(&self) -> bool;
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 use tracing::{error, info, warn};
 
@@ -71,7 +72,10 @@ impl<S: Sink> Source<S> {
         let (name, path) = (self.roots[index].root.name.clone(), self.roots[index].root.path.clone());
         let top = walk::open_root(&self.roots[index].root)?;
         let kind = Kind::of(&top.directory)?;
-        let terms = kind.terms(&self.roots[index].root);
+        let mut terms = kind.terms(&self.roots[index].root);
+        if self.roots[index].root.cross_mounts {
+            terms.device = Some(fstat(&top.directory)?.st_dev);
+        }
         self.tree.write().set_terms(watch, terms);
         if terms.polled {
             top.open_beneath(b"")?;
@@ -163,6 +167,7 @@ impl<S: Sink> Source<S> {
 
     /// The kernel has dropped events.
     pub(super) fn overflowed(&mut self) {
+        self.sink.lost();
         let now = Instant::now();
         if self.last_overflow.is_none_or(|at| now - at > EPISODE) {
             warn!(

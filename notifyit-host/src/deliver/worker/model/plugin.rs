@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
+use std::path::Path;
+use std::{fs, io};
 
 use notifyit_plugin_api::{Event, Host, Plugin, Reject, Unavailable, bail};
 
@@ -34,6 +36,11 @@ pub(super) fn script<T>(f: impl FnOnce(&mut Script) -> T) -> T {
     PLUGIN.with(|script| f(&mut script.borrow_mut()))
 }
 
+/// The number of the version that is there.
+pub(super) fn version_at(path: &Path) -> io::Result<u64> {
+    Ok(fs::read_to_string(path)?.trim().parse().unwrap())
+}
+
 pub(super) struct Scripted;
 
 impl Plugin for Scripted {
@@ -46,10 +53,14 @@ impl Plugin for Scripted {
 
     fn on_event(&mut self, event: &Event<'_>) -> notifyit_plugin_api::Result<()> {
         match script(|script| script.events.pop_front()).unwrap_or(Answer::Done) {
-            Answer::Done => script(|script| script.done.push(event.size())),
+            Answer::Done => {
+                let version = version_at(event.path())?;
+                script(|script| script.done.push(version));
+            }
             Answer::Retry => bail!("told to fail"),
             Answer::Reject => {
-                script(|script| script.safe.insert(event.size()));
+                let version = version_at(event.path())?;
+                script(|script| script.safe.insert(version));
                 bail!(Reject::new("told to reject"));
             }
             Answer::Unavailable => bail!(Unavailable::new("told to be unavailable")),

@@ -5,13 +5,17 @@ use proptest::prelude::*;
 use super::plugin::Answer;
 
 /// By directory and name.
-pub(super) type File = (usize, &'static str);
+pub(super) type Where = (usize, &'static str);
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Write(File),
-    Rename(File, File),
-    Remove(File),
+    Write(Where),
+    Rename(Where, Where),
+    Remove(Where),
+    /// A grain of the coarse clock goes by.
+    Grain,
+    /// What has happened since the last read is not told.
+    Overflow,
     /// The source reads so many events.
     Read(usize),
     /// The worker makes so many turns.
@@ -34,6 +38,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         12 => file().prop_map(Step::Write),
         6 => (file(), file()).prop_map(|(from, to)| Step::Rename(from, to)),
         2 => file().prop_map(Step::Remove),
+        1 => Just(Step::Grain),
+        1 => Just(Step::Overflow),
         8 => (1..6_usize).prop_map(Step::Read),
         8 => (1..6_usize).prop_map(Step::Turn),
         2 => Just(Step::Rescan),
