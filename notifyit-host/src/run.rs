@@ -1,6 +1,8 @@
 //! Wires the stages, starts them from the last to the first, and stops them in reverse.
 
 use std::ffi::OsStr;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use inotify::WatchMask;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::deliver::{Lanes, Left, Outside, Places};
@@ -54,8 +56,9 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let services = Services::new(move |name, reason| {
         let _ = asks.send(Stop::Plugin { name: name.to_owned(), reason: reason.to_owned() });
     });
-    let loader = loader(settings, services);
     refuse_plugins_beneath(settings)?;
+    make_staging_place(settings);
+    let loader = loader(settings, services);
     let (roster, lanes, outside) = Roster::start(settings.clone(), loader, || outside(settings), at_nanos)?;
     let started = start_sources(settings, &lanes, &outside, (stop, &begun));
     let started = started.and_then(|sources| Ok((sources, roster.spawn()?)));
@@ -102,6 +105,16 @@ pub fn check(settings: &Settings) -> Result<()> {
     let names: Vec<String> = members.iter().map(|member| member.settings.name.clone()).collect();
     info!("all is well: {}, {}", watching(&source), running(&names));
     Ok(())
+}
+
+/// In the state directory, which may be new. Where it cannot be made, copies lie elsewhere.
+fn make_staging_place(settings: &Settings) {
+    if let Some(directory) = &settings.state_dir {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory.join("plugins"));
+        if let Err(error) = made {
+            debug!("failed to make a place for copies of plugins in {directory:?}: {error}");
+        }
+    }
 }
 
 /// Tries each plugin in a child process that is this program.

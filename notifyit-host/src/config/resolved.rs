@@ -119,6 +119,7 @@ fn settings(ground: &Ground<'_>, written: Written) -> Result<Settings> {
             .iter()
             .map(|dir| dir.join("plugins"))
             .chain(environment.staging_dirs())
+            .chain(environment.temporary_dirs())
             .collect(),
         temporary_dirs: environment.temporary_dirs(),
         state_dir,

@@ -689,9 +689,10 @@ fn copies_may_lie_where_systemd_or_the_session_says() {
     let mut place = Place::new();
     place.environment.runtime_directory = Some("/run/a:/run/b".into());
     place.environment.xdg_runtime_dir = Some("/run/user/1".into());
-    let dirs = ["/run/a", "/run/b", "/run/user/1"].map(PathBuf::from);
+    let dirs = ["/run/a", "/run/b", "/run/user/1", "/var/tmp", "/tmp"].map(PathBuf::from);
     assert_eq!(place.resolve(&["in"]).unwrap().staging_dirs, dirs);
-    assert!(of_flags(&[]).staging_dirs.is_empty());
+    let dirs = ["/state/plugins", "/run/a"].map(PathBuf::from);
+    assert_eq!(place.resolve(&["--state-dir", "/state", "in"]).unwrap().staging_dirs[..2], dirs);
 }
 
 #[test]
