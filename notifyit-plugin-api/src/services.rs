@@ -24,6 +24,14 @@ impl Host {
         self.api.stop()(self.context, Text::from_str(reason));
     }
 
+    /// The name under which this instance runs: `alpha` of `[plugin.alpha]`. All its workers have the same, and two
+    /// instances of one library never do: a plugin that keeps files of its own can name them by it. None if the host
+    /// is older than 1.1 of this crate.
+    pub fn instance(&self) -> Option<String> {
+        let name = self.api.instance()?(self.context).into_string();
+        (!name.is_empty()).then_some(name)
+    }
+
     /// Makes the log records of the current thread carry this instance's name. Calls of the plugin have it already;
     /// this is for threads that a plugin starts itself, whose records otherwise carry the name of the library's first
     /// instance.

@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::abi::{
-    Bytes, CREATED, CallResult, EventRaw, FLAG_DIRECTORY, HandlerBox, HostApi, HostApi_Ref, Left, Text,
-    guard, lend,
+    Bytes, CREATED, CallResult, EventRaw, FLAG_DIRECTORY, HandlerBox, HostApi, HostApi_Ref, Left, RString,
+    Text, guard, lend,
 };
 use crate::kind::{Kind, Origin};
 use crate::plugin::Plugin;
 use crate::verdict::Verdict;
 use crate::{Result, bail};
 
-/// A host with one instance of one plugin and an empty directory, which is removed at the end.
+/// A host with one instance of one plugin, by the name of `test`, and an empty directory, which is removed at the end.
 ///
 /// ```
 /// use notifyit_plugin_api::testing::TestHost;
@@ -273,8 +273,11 @@ fn api() -> HostApi_Ref {
             lock(&notes.stopped).get_or_insert(reason.as_str().to_owned());
         }
     }
+    extern "C" fn instance(_: u64) -> RString {
+        RString::from("test")
+    }
     static API: std::sync::OnceLock<HostApi_Ref> = std::sync::OnceLock::new();
-    *API.get_or_init(|| lend(HostApi { log_enabled, log, stop }))
+    *API.get_or_init(|| lend(HostApi { log_enabled, log, stop, instance }))
 }
 
 #[cfg(test)]
@@ -287,7 +290,8 @@ mod tests {
     impl Plugin for Once {
         type Config = ();
 
-        fn new(_: (), _: crate::Host) -> Result<Self> {
+        fn new(_: (), host: crate::Host) -> Result<Self> {
+            assert_eq!(host.instance().as_deref(), Some("test"));
             Ok(Once(Vec::new()))
         }
 

@@ -23,7 +23,7 @@ use abi_stable::library::{
 };
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::{VersionNumber, VersionStrings};
-use abi_stable::std_types::RStr;
+use abi_stable::std_types::{RStr, RString};
 use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use notifyit_plugin_api::Info;
@@ -394,8 +394,11 @@ fn host_api() -> HostApi_Ref {
     extern "C" fn stop(context: u64, reason: RStr<'_>) {
         let _ = catch_unwind(AssertUnwindSafe(|| services::stop(context, reason.as_str())));
     }
+    extern "C" fn instance(context: u64) -> RString {
+        catch_unwind(|| services::instance(context)).unwrap_or_default().into()
+    }
     static API: OnceLock<HostApi_Ref> = OnceLock::new();
-    *API.get_or_init(|| HostApi { log_enabled, log, stop }.leak_into_prefix())
+    *API.get_or_init(|| HostApi { log_enabled, log, stop, instance }.leak_into_prefix())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the plugins call: the host's log, and its stop.
+//! What the plugins call: the host's log, its stop, and their own names.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -84,6 +84,11 @@ pub(super) fn log(number: u64, level: u32, message: &str) {
     }
 }
 
+/// The name of the instance with this context; empty if there is none.
+pub(super) fn instance(number: u64) -> String {
+    context(number).map_or_else(String::new, |c| c.name.to_string())
+}
+
 /// Hands a plugin's wish to stop to the host.
 pub(super) fn stop(number: u64, reason: &str) {
     if let Some(context) = context(number) {
@@ -138,6 +143,8 @@ pub(super) mod tests {
         let (a, b) = (hosts[0].register("print"), hosts[1].register("print"));
         assert_ne!(a, b);
         assert_eq!(hosts[0].register("print"), a);
+        let other = hosts[0].register("exec");
+        assert_eq!([a, b, other, u64::MAX].map(instance), ["print", "print", "exec", ""]);
         stop(b, "x");
         stop(a, "y");
         stop(u64::MAX, "z");

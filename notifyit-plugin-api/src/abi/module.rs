@@ -55,6 +55,9 @@ pub struct HostApi {
     /// Asks the host to stop, in an orderly way and with exit status 0. Returns at once.
     #[sabi(last_prefix_field)]
     pub stop: extern "C" fn(context: u64, reason: RStr<'_>),
+
+    /// The name under which the instance runs; empty if the context is unknown. Since 1.1.
+    pub instance: extern "C" fn(context: u64) -> RString,
 }
 
 /// Makes what the host lends, once per process: it is never freed.
