@@ -16,7 +16,8 @@ use std::sync::{Arc, OnceLock};
 
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{
-    AbiInstability, AbiInstabilityError, AbiInstabilityErrors, ExpectedFound, check_layout_compatibility,
+    AbiInstability, AbiInstabilityError, AbiInstabilityErrors, CheckingGlobals, ExpectedFound,
+    check_layout_compatibility_with_globals,
 };
 use abi_stable::library::{
     AbiHeader, AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule,
@@ -291,14 +292,20 @@ fn module(header: &'static LibHeader, theirs: VersionNumber) -> Result<PluginMod
 /// The check goes one way: what is expected may be the smaller. A newer plugin has more than we expect; of an older
 /// one, we have more than it expects.
 fn compatible(ours: Versioned, theirs: Versioned) -> Result<(), Reason> {
-    let Err(errors) = check_layout_compatibility(ours.0, theirs.0) else { return Ok(()) };
-    if theirs.1.minor < ours.1.minor && check_layout_compatibility(theirs.0, ours.0).is_ok() {
+    let Err(errors) = check(ours.0, theirs.0) else { return Ok(()) };
+    if theirs.1.minor < ours.1.minor && check(theirs.0, ours.0).is_ok() {
         return Ok(());
     }
     let cause = first_cause(&errors);
     let why =
         format!("its types (notifyit-plugin-api {}) differ from this host's ({}): {cause}", theirs.1, ours.1);
     Err(Reason::new(why, rebuild()).with_detail(errors.to_string()))
+}
+
+/// Each check stands for itself: what is remembered of earlier ones would have each plugin fit all that were loaded
+/// before, and an older one would keep a newer one out. Nothing goes from one plugin to another.
+fn check(expected: &'static TypeLayout, found: &'static TypeLayout) -> Result<(), AbiInstabilityErrors> {
+    check_layout_compatibility_with_globals(expected, found, &CheckingGlobals::new())
 }
 
 type Versioned = (&'static TypeLayout, VersionNumber);
@@ -449,6 +456,14 @@ mod tests {
             #[sabi(last_prefix_field)]
             pub(super) on_event: extern "C" fn(event: &Event),
         }
+        /// Does not grow itself.
+        #[repr(C)]
+        #[derive(abi_stable::StableAbi)]
+        #[sabi(kind(Prefix(prefix_ref = Root_Ref)), missing_field(panic))]
+        pub(super) struct Root {
+            #[sabi(last_prefix_field)]
+            pub(super) run: extern "C" fn(module: Module_Ref),
+        }
     }
     mod v1 {
         pub(super) use super::v0::Event;
@@ -459,6 +474,13 @@ mod tests {
             #[sabi(last_prefix_field)]
             pub(super) on_event: extern "C" fn(event: &Event),
             pub(super) flush: extern "C" fn(),
+        }
+        #[repr(C)]
+        #[derive(abi_stable::StableAbi)]
+        #[sabi(kind(Prefix(prefix_ref = Root_Ref)), missing_field(panic))]
+        pub(super) struct Root {
+            #[sabi(last_prefix_field)]
+            pub(super) run: extern "C" fn(module: Module_Ref),
         }
     }
     mod wrong {
@@ -490,6 +512,16 @@ mod tests {
         assert_eq!(compatible(new, old), Ok(()));
         let claims_to_be_new = (old.0, version(1));
         assert!(compatible(new, claims_to_be_new).is_err());
+    }
+
+    #[test]
+    fn an_older_plugin_keeps_no_newer_one_out() {
+        let old = (<v0::Root_Ref as StableAbi>::LAYOUT, version(0));
+        let new = (<v1::Root_Ref as StableAbi>::LAYOUT, version(1));
+        for theirs in [old, new, old, new] {
+            assert_eq!(compatible(new, theirs), Ok(()));
+            assert_eq!(compatible(old, theirs), Ok(()));
+        }
     }
 
     #[test]
