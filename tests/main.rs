@@ -8,6 +8,7 @@ mod refused;
 mod probe;
 mod plugin_commands;
 mod instances;
+mod compat;
 mod lanes;
 mod shutdown;
 mod state;

@@ -80,9 +80,14 @@ fn exceptions_to_lints_are_expected_and_say_why() {
 }
 
 #[test]
-fn unsafe_code_lives_in_three_places() {
-    let allowed =
-        ["notifyit-host/src/plugin/load.rs", "notifyit-host/src/sys.rs", "notifyit-plugin-api/src/export.rs"];
+fn unsafe_code_lives_in_four_places() {
+    let allowed = [
+        "notifyit-host/src/plugin/load.rs",
+        "notifyit-host/src/sys.rs",
+        "notifyit-plugin-api/src/export.rs",
+        // Loads as the first does.
+        "tests/compat/hosts.rs",
+    ];
     let keyword = [" unsa", "fe {"].concat();
     let found = offenders(&sources(&ALL), |name, line| {
         let here = allowed.contains(&name) || name.starts_with("notifyit-plugin-api/src/abi/");

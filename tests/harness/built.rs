@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 14] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
@@ -20,6 +20,9 @@ const PACKAGES: [&str; 11] = [
     "notifyit-other-major",
     "notifyit-no-loader",
     "notifyit-hostile",
+    "notifyit-older",
+    "notifyit-today",
+    "notifyit-newer",
 ];
 
 /// The built host.
@@ -76,9 +79,26 @@ fn places(bytes: &[u8], text: &[u8]) -> Vec<usize> {
 pub fn aborting_library() -> PathBuf {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
-        once_per_run("abort", || cargo_build(&["--profile", "abort", "-p", "notifyit-panics"]))
+        let arguments = ["--profile", "abort", "-p", "notifyit-panics"];
+        once_per_run("abort", || cargo_build(own_cargo(), &target_directory(), &arguments))
     });
     target_directory().join("abort").join(file_name("panics"))
+}
+
+/// The libraries of these plugins, built by the `toolchain` of that name, or by the tests' own, with Cargo's `profile`.
+/// None if rustup has no such toolchain.
+pub fn libraries_by(toolchain: Option<&str>, profile: &str, plugins: &[&str]) -> Option<Vec<PathBuf>> {
+    let (cargo, target) = match toolchain {
+        Some(name) => (cargo_of(name)?, target_directory().join(name)),
+        None => (own_cargo(), target_directory()),
+    };
+    let packages: Vec<String> = plugins.iter().map(|plugin| format!("notifyit-{plugin}")).collect();
+    let mut arguments = vec!["--locked", "--profile", profile];
+    arguments.extend(packages.iter().flat_map(|package| ["-p", package]));
+    let what = format!("{}-{profile}", toolchain.unwrap_or("own"));
+    once_per_run(&what, || cargo_build(cargo, &target, &arguments));
+    let directory = target.join(if profile == "dev" { "debug" } else { profile });
+    Some(plugins.iter().map(|plugin| directory.join(file_name(plugin))).collect())
 }
 
 /// The name of a plugin's library in the target directory.
@@ -95,7 +115,7 @@ fn profile_directory() -> &'static Path {
             let name = profile.file_name().and_then(|n| n.to_str()).expect("a profile has a plain name");
             let mut arguments = vec!["--profile", if name == "debug" { "dev" } else { name }];
             arguments.extend(PACKAGES.iter().flat_map(|package| ["-p", package]));
-            cargo_build(&arguments);
+            cargo_build(own_cargo(), &target_directory(), &arguments);
         });
         profile
     })
@@ -147,12 +167,28 @@ fn run_of_the_tests() -> String {
     std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| own())
 }
 
+/// The Cargo that runs the tests.
+fn own_cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The Cargo of another toolchain, if rustup has it.
+fn cargo_of(toolchain: &str) -> Option<Command> {
+    let run = || {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["run", toolchain]).env_remove("CARGO").env_remove("RUSTC");
+        rustup
+    };
+    let there = run().args(["rustc", "--version"]).output().is_ok_and(|output| output.status.success());
+    let mut command = run();
+    command.arg("cargo");
+    there.then_some(command)
+}
+
 /// Cargo has let go of its lock before it starts the tests, so that this cannot hang.
-fn cargo_build(arguments: &[&str]) {
+fn cargo_build(mut command: Command, target: &Path, arguments: &[&str]) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above tests/");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--target-dir"]).arg(target_directory()).args(arguments);
+    command.args(["build", "--quiet", "--target-dir"]).arg(target).args(arguments);
     let output = command.current_dir(workspace).output().expect("cargo can be started");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "failed to build what the tests run ({command:?}):\n{log}");

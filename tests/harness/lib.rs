@@ -25,7 +25,9 @@ mod host;
 mod running;
 mod exit;
 
-pub use built::{aborting_library, library, recorder, recorder_of_closes, replace, target_directory};
+pub use built::{
+    aborting_library, libraries_by, library, recorder, recorder_of_closes, replace, target_directory,
+};
 pub use exit::Exit;
 pub use host::Host;
 pub use place::Place;

@@ -1,0 +1,171 @@
+//! Plugins and hosts of several minor versions of the API, of several compilers, in debug and release.
+//!
+//! The same plugin is built with a frozen 1.0 (`older`), with `today`'s API, and with a later minor version (`newer`):
+//! see `api/README.md`. If a test here fails, a change to the wire has broken the plugins that people have.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use notifyit_tests::{Host, Running, libraries_by, library, skip};
+
+use self::hosts::{Told, fits, next, today, v1_0};
+
+mod hosts;
+
+const PLUGINS: [&str; 3] = ["older", "today", "newer"];
+
+#[test]
+fn what_1_0_has_on_the_wire_is_there_and_means_the_same() {
+    let old = v1_0::HOST;
+    let known: Vec<_> = (old.codes)().into_iter().filter(|(name, code)| !unknown(name, *code)).collect();
+    assert!(known.len() > 20, "{known:?}");
+    for host in [today::HOST, next::HOST] {
+        let codes = (host.codes)();
+        for code in &known {
+            assert!(codes.contains(code), "{code:?} has changed: {codes:?}");
+        }
+        fits((old.layout, old.version), (host.layout, host.version)).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+/// `origin-7`: may get a name later.
+fn unknown(name: &str, code: u32) -> bool {
+    name.ends_with(&format!("-{code}"))
+}
+
+#[test]
+fn each_version_of_the_host_runs_each_of_the_plugin() {
+    // What the plugin knows of the host, and what a later host knows of the library and the handler.
+    let (old, today, next) = (v1_0::HOST, today::HOST, next::HOST);
+    let cases = [
+        (&old, "older", "nothing", None),
+        (&old, "today", "None", None),
+        (&old, "newer", "None None", None),
+        (&today, "older", "nothing", None),
+        (&today, "today", r#"Some("alpha")"#, None),
+        (&today, "newer", r#"Some("alpha") None"#, None),
+        (&next, "older", "nothing", Some((None, 0))),
+        (&next, "today", r#"Some("alpha")"#, Some((None, 0))),
+        (&next, "newer", r#"Some("alpha") Some(7)"#, Some((Some(7), 9))),
+    ];
+    let place = tempfile::tempdir().unwrap();
+    let mut logs: Option<Vec<String>> = None;
+    for (host, plugin, knows, later) in cases {
+        let case = format!("{plugin} on a host of {}", host.version);
+        let told = (host.run)(&library(plugin), &place.path().join("file"), &ANSWERS.map(|(text, _)| text));
+        let Told { answers, logs: mut said, later: is_later } =
+            told.unwrap_or_else(|e| panic!("{case}: {e}"));
+        assert_eq!(answers, ANSWERS.map(|(_, answer)| answer), "{case}");
+        assert_eq!(is_later, later, "{case}");
+        let made = format!("6 3 made, knows {knows}");
+        assert_eq!(said.iter().filter(|line| **line == made).count(), ANSWERS.len(), "{case}: {said:#?}");
+        said.retain(|line| *line != made);
+        assert_eq!(&said, logs.get_or_insert_with(|| said.clone()), "{case}");
+    }
+}
+
+/// For the text of a file what `create`, `on_event`, `flush` and `shutdown` answer, the latter not asked after a panic.
+const ANSWERS: [(&str, &str); 5] = [
+    ("text", "0, 0 0 0 rewritten, 0 0 0, 0 0 0"),
+    ("reject", "0, 2 0 0 told to reject, 0 0 0, 0 0 0"),
+    ("retry", "0, 1 1 20000000 try again in 20ms, 0 0 0, 0 0 0"),
+    ("unavailable", "0, 1 2 0 told to be unavailable, 0 0 0, 0 0 0"),
+    ("panic", "0, 3 0 0 told to panic"),
+];
+
+/// A library, and the name under which it runs: `older-release-nightly`.
+type Named = (String, PathBuf);
+
+/// Each plugin in debug and release, by our compiler and by those of other channels that are here.
+fn builds() -> Vec<Named> {
+    let mut all = Vec::new();
+    for toolchain in [None, Some("nightly"), Some("beta")] {
+        for profile in ["dev", "release"] {
+            let Some(built) = libraries_by(toolchain, profile, &PLUGINS) else {
+                skip(&format!("plugins of another compiler: no toolchain {toolchain:?}"));
+                break;
+            };
+            let names =
+                PLUGINS.map(|plugin| [&[plugin, profile][..], toolchain.as_slice()].concat().join("-"));
+            all.extend(names.into_iter().zip(built));
+        }
+    }
+    all
+}
+
+fn configured(host: Host, builds: &[Named]) -> Host {
+    let mut config = "[[watch]]\npath = \"{root}\"\n".to_owned();
+    for (name, library) in builds {
+        let copy = host.temp().join("named").join(format!("{name}.so"));
+        fs::copy(library, &copy).unwrap_or_else(|e| panic!("failed to copy {library:?}: {e}"));
+        config += &format!(
+            "[plugin.{name}]\nlibrary = {copy:?}\nretry = {{ first = \"10ms\" }}\nconfig = {{ greeting = \"hello\" }}\n"
+        );
+    }
+    host.config(&config)
+}
+
+#[test]
+fn older_and_newer_plugins_of_all_compilers_run_side_by_side() {
+    let builds = builds();
+    let host = configured(Host::new(), &builds).start();
+    for text in ["plain", "retry", "panic", "reject"] {
+        host.write(text, text);
+    }
+    for (name, _) in &builds {
+        runs(&host, name);
+    }
+    let exit = host.stop();
+    exit.success();
+    for (name, _) in &builds {
+        let lines = |words: &str| exit.lines(&[&format!(" {name}: {words}")]).len();
+        let knows = match name.split('-').next() {
+            Some("older") => "nothing".to_owned(),
+            Some("newer") => format!("Some({name:?}) None"),
+            _ => format!("Some({name:?})"),
+        };
+        assert_eq!(lines(&format!("made, knows {knows}")), 2, "{name}: made anew after the panic");
+        assert_eq!(lines("shut down"), 1, "{name}");
+    }
+}
+
+fn runs(host: &Running, name: &str) {
+    for text in ["plain", "retry", "panic"] {
+        host.logged(&[&format!(" {name}: hello {text}")]);
+    }
+    host.logged(&[&format!(" {name}: flushed ")]);
+    for file in ["panic", "reject"] {
+        host.logged(&[name, file, &format!("told to {file}")]);
+    }
+}
+
+#[test]
+fn the_frozen_sources_are_as_they_were() {
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("api");
+    let readme = api.join("README.md");
+    assert_eq!(
+        sum_of(&api.join("1.0")),
+        15_763_267_176_127_799_524,
+        "a frozen copy was edited: see {readme:?}"
+    );
+}
+
+/// FNV-1a of the sources, in the order of their names.
+fn sum_of(directory: &Path) -> u64 {
+    let mut sources = Vec::new();
+    collect(directory, &mut sources);
+    sources.sort();
+    assert!(sources.len() > 15, "{sources:?}");
+    let bytes = sources.iter().flat_map(|path| fs::read(path).expect("a source is readable"));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(directory).expect("the directory is there").flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("build.rs") {
+            found.push(path);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Built with today's plugin API. Works like its siblings `older` and `newer`, which share its source.
+#![forbid(unsafe_code)]
+
+mod plugin;
+
+notifyit_plugin_api::export_plugin!(plugin::Minor);
+
+/// What can be known of the host by this version of the API.
+fn knows(host: notifyit_plugin_api::Host) -> String {
+    format!("{:?}", host.instance())
+}
