@@ -62,7 +62,7 @@
 //! # What holds for ever
 //!
 //! Same major version; older plugins run on newer hosts; newer plugins run on older hosts if they only add. The wire
-//! is in [`abi`], with the rules by which it grows. A plugin needs no other dependency than this crate, and no
+//! is in [`abi`], with the rules by which it grows and the tests that hold them. A plugin needs no other dependency than this crate, and no
 //! unsafe code.
 
 // The macros' paths work inside this crate too: in its tests and its examples.

@@ -46,8 +46,8 @@ pub(super) fn fits(
         .map_err(|errors| format!("{} and {}: {errors}", older.1, newer.1))
 }
 
-extern "C" fn instance(_: u64) -> RString {
-    RString::from("alpha")
+extern "C" fn instance(context: u64) -> RString {
+    RString::from(if context == 6 { "alpha" } else { "another" })
 }
 
 extern "C" fn later(context: u64) -> u64 {
