@@ -16,8 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{
-    AbiInstability, AbiInstabilityError, AbiInstabilityErrors, CheckingGlobals, ExpectedFound,
-    check_layout_compatibility_with_globals,
+    AbiInstabilityErrors, CheckingGlobals, check_layout_compatibility_with_globals,
 };
 use abi_stable::library::{
     AbiHeader, AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule,
@@ -25,7 +24,7 @@ use abi_stable::library::{
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::{VersionNumber, VersionStrings};
 use abi_stable::std_types::{RStr, RString};
-use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
+use abi_stable::type_layout::TypeLayout;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use notifyit_plugin_api::Info;
 use notifyit_plugin_api::abi::{HostApi, HostApi_Ref, PluginModule_Ref};
@@ -296,7 +295,7 @@ fn compatible(ours: Versioned, theirs: Versioned) -> Result<(), Reason> {
     if theirs.1.minor < ours.1.minor && check(theirs.0, ours.0).is_ok() {
         return Ok(());
     }
-    let cause = first_cause(&errors);
+    let cause = layout::first_cause(&errors);
     let why =
         format!("its types (notifyit-plugin-api {}) differ from this host's ({}): {cause}", theirs.1, ours.1);
     Err(Reason::new(why, rebuild()).with_detail(errors.to_string()))
@@ -309,68 +308,6 @@ fn check(expected: &'static TypeLayout, found: &'static TypeLayout) -> Result<()
 }
 
 type Versioned = (&'static TypeLayout, VersionNumber);
-
-/// The innermost of the first chain of errors: what contains a type that differs, differs too.
-fn first_cause(errors: &AbiInstabilityErrors) -> String {
-    let mut found: Option<(&AbiInstabilityError, Vec<&str>)> = None;
-    for error in errors.errors.iter().filter(|e| !e.errs.is_empty()) {
-        let steps = error.stack_trace.iter().map(|step| step_name(&step.expected));
-        // What is behind a reference is called `0`.
-        let path: Vec<&str> = steps.filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())).collect();
-        if found.as_ref().is_none_or(|(_, outer)| path.len() >= outer.len() && path.starts_with(outer)) {
-            found = Some((error, path));
-        }
-    }
-    let Some((error, mut path)) = found else { return "no cause is given".to_owned() };
-    path.dedup();
-    let telling =
-        error.errs.iter().find(|e| !matches!(e, AbiInstability::Size(_) | AbiInstability::Alignment(_)));
-    let cause = telling.or(error.errs.first()).map(cause).unwrap_or_default();
-    match error.stack_trace.last().map(|step| &step.expected) {
-        _ if path.is_empty() => cause,
-        Some(TLFieldOrFunction::Field(field)) => {
-            format!("{} ({}): {cause}", path.join("."), field.full_type())
-        }
-        _ => format!("{}: {cause}", path.join(".")),
-    }
-}
-
-fn step_name(step: &TLFieldOrFunction) -> &str {
-    match step {
-        TLFieldOrFunction::Field(field) => field.name().trim_end_matches([',', ':', ' ']),
-        TLFieldOrFunction::Function(function) => function.name.as_str(),
-    }
-}
-
-fn cause(error: &AbiInstability) -> String {
-    use AbiInstability as A;
-    fn both<T: fmt::Display>(what: &str, sides: &ExpectedFound<T>) -> String {
-        format!("expected {what} {}, found {}", sides.expected, sides.found)
-    }
-    match error {
-        A::Name(sides) => both("type", sides),
-        A::Package(sides) => both("package", sides),
-        A::PackageVersion(sides) => both("package version", sides),
-        A::Size(sides) => both("size", sides),
-        A::Alignment(sides) => both("alignment", sides),
-        A::FieldCountMismatch(sides) => both("number of fields", sides),
-        A::MismatchedPrefixSize(sides) => both("number of first fields", sides),
-        A::TooManyVariants(sides) => both("number of variants", sides),
-        A::UnexpectedVariant(sides) => both("variant", sides),
-        A::UnexpectedField(sides) => {
-            format!("expected field `{}`, found `{}`", sides.expected.name(), sides.found.name())
-        }
-        other => short(&format!("{other:?}")),
-    }
-}
-
-/// The debug form of the rarer errors, without its line breaks and not at its full length.
-fn short(text: &str) -> String {
-    const LONGEST: usize = 160;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    if line.chars().count() <= LONGEST { line } else { line.chars().take(LONGEST).chain(['…']).collect() }
-}
 
 /// What the library says of itself, if we can run it.
 fn info(module: PluginModule_Ref) -> Result<Info, Reason> {
@@ -408,6 +345,7 @@ fn host_api() -> HostApi_Ref {
     *API.get_or_init(|| HostApi { log_enabled, log, stop, instance }.leak_into_prefix())
 }
 
+mod layout;
 #[cfg(test)]
 mod in_process;
 

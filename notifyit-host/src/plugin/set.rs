@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::files::{Files, Looked};
 use super::{LoadedLibrary, Loader, by_name, in_directories};
@@ -45,6 +45,22 @@ pub struct Problem {
     pub error: anyhow::Error,
     /// Is it but a file that is no plugin at all?
     pub is_no_plugin: bool,
+    /// More of it, in many lines, for who looks closer.
+    pub detail: String,
+}
+
+impl Problem {
+    /// Says it in the log.
+    pub fn say(&self) {
+        if self.is_no_plugin {
+            debug!("{:#}", self.error)
+        } else {
+            warn!("{:#}", self.error)
+        }
+        if !self.detail.is_empty() {
+            debug!("{}", self.detail);
+        }
+    }
 }
 
 /// What is to run, as the files are now.
@@ -99,7 +115,11 @@ impl Look {
     /// nothing to run at all and no place for anything to come, a `--set` for what does not run.
     pub fn at_start(mut self, settings: &Settings) -> Result<Look> {
         if let Some(fatal) = self.problems.iter().position(|problem| problem.by == By::Request) {
-            return Err(self.problems.swap_remove(fatal).error);
+            let fatal = self.problems.swap_remove(fatal);
+            if !fatal.detail.is_empty() {
+                debug!("{}", fatal.detail);
+            }
+            return Err(fatal.error);
         }
         let may_come = settings.plugins.drop_ins_run() && !settings.plugin_dirs.is_empty();
         if self.members.is_empty() && !may_come {
@@ -196,20 +216,19 @@ impl Finding<'_> {
         let Looked { since_nanos, library, refused, is_unsettled } = looked?;
         self.look.is_unsettled |= is_unsettled;
         if let Some(refused) = refused {
-            debug!("{}", refused.detail());
             let error = match &library {
                 None => anyhow!("{refused}"),
                 Some(old) => anyhow!("{refused}; plugin `{}` goes on as it was", old.info.name),
             };
             let is_no_plugin = refused.is_no_plugin() && library.is_none() && by == By::DropIn;
-            let file = Some(file.to_owned());
-            self.look.problems.push(Problem { by, file, error, is_no_plugin });
+            let (file, detail) = (Some(file.to_owned()), refused.detail().to_owned());
+            self.look.problems.push(Problem { by, file, error, is_no_plugin, detail });
         }
         library.map(|library| (library, since_nanos))
     }
 
     fn problem(&mut self, by: By, file: Option<PathBuf>, error: anyhow::Error) {
-        self.look.problems.push(Problem { by, file, error, is_no_plugin: false });
+        self.look.problems.push(Problem { by, file, error, is_no_plugin: false, detail: String::new() });
     }
 }
 

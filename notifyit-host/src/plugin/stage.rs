@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -48,22 +48,27 @@ impl Staging {
         staging
     }
 
-    /// Copies what is left to read of `from`. `name` shows in backtraces and in `/proc/PID/maps`.
+    /// Copies what is left to read of `from`. `name` shows in backtraces and in `/proc/PID/maps`. Where the directory has
+    /// no room, memory has to do.
     pub(super) fn copy(&self, from: &mut File, name: &OsStr) -> io::Result<Staged> {
-        match self {
-            Staging::Directory(dir, _) => {
-                let mut unique = OsString::from(format!("{}-", fresh()));
-                unique.push(tail(name));
-                let path = dir.join(unique);
-                let file =
-                    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-                let mut staged = Staged { path, file, hash: 0, place: Place::Disk };
-                staged.hash = transfer(from, &mut staged.file)?;
-                Ok(staged)
-            }
-            Staging::Memory => in_memory(from, name),
-        }
+        let Staging::Directory(dir, _) = self else { return in_memory(from, name) };
+        let begin = from.stream_position()?;
+        on_disk(dir, from, name).or_else(|error| {
+            tracing::debug!("failed to stage a plugin in {dir:?}: {error}; it is staged in memory");
+            from.seek(SeekFrom::Start(begin))?;
+            in_memory(from, name)
+        })
     }
+}
+
+fn on_disk(dir: &Path, from: &mut File, name: &OsStr) -> io::Result<Staged> {
+    let mut unique = OsString::from(format!("{}-", fresh()));
+    unique.push(tail(name));
+    let path = dir.join(unique);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let mut staged = Staged { path, file, hash: 0, place: Place::Disk };
+    staged.hash = transfer(from, &mut staged.file)?;
+    Ok(staged)
 }
 
 impl Drop for Staging {

@@ -297,13 +297,7 @@ impl Keeper {
     /// Each problem once, for as long as it lasts.
     fn say(&mut self, problems: &[Problem]) {
         let now: HashSet<String> = problems.iter().map(text).collect();
-        for problem in problems.iter().filter(|problem| !self.said.contains(&text(problem))) {
-            if problem.is_no_plugin {
-                debug!("{:#}", problem.error);
-            } else {
-                warn!("{:#}", problem.error);
-            }
-        }
+        problems.iter().filter(|problem| !self.said.contains(&text(problem))).for_each(Problem::say);
         self.said = now;
     }
 

@@ -29,13 +29,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use self::keeper::Keeper;
 use crate::config::Settings;
 use crate::deliver::{Heirs, Lanes, Outside, Prepared};
 use crate::plugin::Loader;
-use crate::plugin::set::{By, Look, Set};
+use crate::plugin::set::{By, Look, Problem, Set};
 
 pub use spec::check;
 
@@ -101,9 +101,7 @@ pub fn first_look(set: &mut Set, settings: &Settings) -> Result<Look> {
     if look.members.is_empty() {
         warn!("no plugin runs yet; one that is copied into {:?} runs at once", settings.plugin_dirs);
     }
-    for problem in &look.problems {
-        if problem.is_no_plugin { debug!("{:#}", problem.error) } else { warn!("{:#}", problem.error) }
-    }
+    look.problems.iter().for_each(Problem::say);
     Ok(look)
 }
 

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::fs::fstatfs;
+use rustix::fs::{fstat, fstatfs};
 
 use super::tree::Tree;
 use super::{Backend, Root, walk};
@@ -131,6 +131,7 @@ impl Kind {
             stable_for: root.stable_for.unwrap_or(usual),
             own_times: self.gives_own_times(),
             device: None,
+            own_times_elsewhere: true,
         }
     }
 
@@ -183,8 +184,10 @@ pub struct Terms {
     pub stable_for: Duration,
     /// Has each version of a file a time of its own? It has none where times are whole seconds, all the same.
     pub own_times: bool,
-    /// On this device alone, where others may be mounted beneath the root.
+    /// On this device alone, where others may be mounted beneath the root …
     pub device: Option<u64>,
+    /// … and has it on those?
+    pub own_times_elsewhere: bool,
 }
 
 impl Default for Terms {
@@ -196,6 +199,7 @@ impl Default for Terms {
             stable_for: Duration::from_secs(2),
             own_times: true,
             device: None,
+            own_times_elsewhere: true,
         }
     }
 }
@@ -208,8 +212,9 @@ impl Terms {
 
     /// So long two versions of a file that looks like this may have the same time.
     pub fn grain(&self, stat: &Stat) -> Duration {
-        let is_known = self.device.is_none_or(|device| device == stat.device);
-        match (stat.mtime_nanos, self.own_times && is_known) {
+        let is_elsewhere = self.device.is_some_and(|device| device != stat.device);
+        let own_times = if is_elsewhere { self.own_times_elsewhere } else { self.own_times };
+        match (stat.mtime_nanos, own_times) {
             (0, _) => Duration::from_secs(2),
             (_, true) => Duration::ZERO,
             (_, false) => Duration::from_millis(10),
@@ -236,6 +241,19 @@ impl Tree {
     /// On which terms the files of a root are judged.
     pub fn terms(&self, watch: WatchId) -> Terms {
         self.terms.get(&watch).copied().unwrap_or_default()
+    }
+
+    /// This directory, about to be watched, may be on another file system than its root.
+    pub(super) fn note_device(&mut self, watch: WatchId, directory: &OwnedFd) -> io::Result<()> {
+        let Some(terms) = self.terms.get_mut(&watch) else { return Ok(()) };
+        let is_coarse = match terms.device {
+            Some(device) if terms.own_times_elsewhere && fstat(directory)?.st_dev != device => {
+                !Kind::of(directory)?.gives_own_times()
+            }
+            _ => false,
+        };
+        terms.own_times_elsewhere &= !is_coarse;
+        Ok(())
     }
 
     /// Notes on which terms the files of a root are judged.
@@ -325,8 +343,12 @@ mod tests {
         let grain = |own_times, nanos| Terms { own_times, ..Terms::default() }.grain(&stat(nanos));
         assert_eq!([grain(true, 1), grain(false, 1)], [Duration::ZERO, Duration::from_millis(10)]);
         assert_eq!([grain(true, 0), grain(false, 0)], [Duration::from_secs(2); 2]);
-        let crossed = |device| Terms { device: Some(device), ..Terms::default() }.grain(&stat(1));
-        assert_eq!([crossed(1), crossed(2)], [Duration::ZERO, Duration::from_millis(10)], "mounted beneath");
+        let crossed = |device, own_times_elsewhere| {
+            Terms { device: Some(device), own_times_elsewhere, ..Terms::default() }.grain(&stat(1))
+        };
+        let coarse = Duration::from_millis(10);
+        assert_eq!([crossed(1, false), crossed(2, false)], [Duration::ZERO, coarse], "mounted beneath");
+        assert_eq!(crossed(2, true), Duration::ZERO);
     }
 
     #[test]

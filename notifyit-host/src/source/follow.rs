@@ -321,6 +321,9 @@ impl<S: Sink> Source<S> {
         if is_root {
             mask |= WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
         }
+        if self.roots[usize::from(watch.0)].root.cross_mounts {
+            self.tree.write().note_device(watch, directory)?;
+        }
         let wd = self.inotify.watches().add(walk::watch_path(directory), mask)?;
         Ok(wd.get_watch_descriptor_id())
     }
