@@ -27,6 +27,7 @@ mod prune;
 mod full;
 mod quiet;
 mod renames;
+mod busy;
 mod rewrites;
 mod grain;
 mod limits;

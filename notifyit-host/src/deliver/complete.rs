@@ -7,7 +7,7 @@
 //! | answer | what follows |
 //! |---|---|
 //! | free | wait for a fence: if the file's close-write comes first, that is the event; else deliver |
-//! | busy | ask again, after 10 ms, doubling to 10 s; the close-write takes its place if it comes |
+//! | busy | ask again, after 10 ms, doubling to 10 s, and at once when a writer closes it; the close-write takes its place if it comes |
 //! | no lease to be had | complete when the file has not changed for `stable_for` |
 //!
 //! A file that is empty and young is taken for busy without asking: `open(2)` with `O_CREAT` makes the file, and tells
@@ -19,6 +19,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::source::closes::CloseWatch;
 use crate::source::filesystem::Terms;
 use crate::sys::{self, Lease, Stat};
 
@@ -27,10 +28,15 @@ const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// The longest one.
 const ASK_AT_LEAST: Duration = Duration::from_secs(10);
 
+/// So often a file is asked by the clock alone: most writers are done within a quarter of a second.
+const ASKED_OFTEN: u32 = 4;
+
 /// What is known of a file that is only supposed to be complete.
 #[derive(Debug, Default)]
 pub(super) struct Inquiry {
     asked: u32,
+    /// Tells of a close, once it has taken long.
+    watch: Option<CloseWatch>,
     unchanged: Option<(Stat, Instant)>,
     /// The kernel has said that nobody writes to it.
     pub(super) is_free: bool,
@@ -44,7 +50,7 @@ impl Inquiry {
         }
         if !is_just_made(stat, sys::wall_nanos()) {
             match sys::ask_for_lease(path) {
-                Lease::Free => self.is_free = true,
+                Lease::Free => (self.is_free, self.watch) = (true, None),
                 Lease::Unavailable => return self.compare(stat, terms.stable_for, now),
                 Lease::Busy => {}
             }
@@ -55,6 +61,25 @@ impl Inquiry {
         let pause = ASK_AGAIN.saturating_mul(1_u32.checked_shl(self.asked).unwrap_or(u32::MAX));
         self.asked += 1;
         Some(pause.min(ASK_AT_LEAST))
+    }
+
+    /// Has the kernel said often enough that somebody writes to it, for a close to be worth a watch?
+    pub(super) fn is_to_be_watched(&self) -> bool {
+        self.asked > ASKED_OFTEN && self.watch.is_none()
+    }
+
+    pub(super) fn is_watched_by(&mut self, watch: Option<CloseWatch>) {
+        self.watch = watch;
+    }
+
+    /// Was it this one that was closed? Then it is asked again from the beginning: the kernel tells of a close a moment
+    /// before it lets the writer go, and there may be another one.
+    pub(super) fn is_closed(&mut self, watch: u64) -> bool {
+        let is_it = self.watch.as_ref().is_some_and(|own| own.id() == watch);
+        if is_it {
+            (self.watch, self.asked) = (None, 0);
+        }
+        is_it
     }
 
     /// Without a lease: has it been the same for so long?

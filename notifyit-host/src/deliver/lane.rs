@@ -82,6 +82,8 @@ pub(super) enum Message {
     Fence(u64),
     /// So has that for the racy stamps up to this number.
     Racy(u64),
+    /// The watch of this number has told of a close.
+    Closed(u64),
 }
 
 /// What a worker has in hand, for the watchdog. Kept only in lanes with a timeout.
@@ -265,6 +267,12 @@ impl Desk {
     /// The worker holds outcomes back, or none.
     pub(super) fn holds(&self, any: bool) {
         self.holds.store(any, Ordering::Release);
+    }
+
+    /// A file that is waited for was closed.
+    pub(super) fn closed(&self, watch: u64) {
+        self.lock().queue.push_back(Message::Closed(watch));
+        self.ready.notify_one();
     }
 
     /// Takes what is there into `local`, which is empty, without waiting.

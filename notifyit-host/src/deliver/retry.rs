@@ -219,6 +219,18 @@ impl Waiting {
         self.entries.remove(&key).map(|entry| (entry.work, entry.behind))
     }
 
+    /// A file was closed: what waits with that watch is due.
+    pub(super) fn closed(&mut self, watch: u64, now: Instant) {
+        let mut entries = self.entries.iter_mut();
+        let found =
+            entries.find_map(|(key, entry)| entry.work.inquiry.is_closed(watch).then_some((key, entry)));
+        let Some((key, entry)) = found else { return };
+        let Some(due) = entry.due else { return };
+        entry.due = Some(now);
+        self.due.remove(&(due, entry.serial));
+        self.due.insert((now, entry.serial), key.clone());
+    }
+
     /// The one that waited for that fence, if it still does.
     pub(super) fn passed(&mut self, serial: u64) -> Option<(Work, VecDeque<FileEvent>)> {
         let key = self.fenced.remove(&serial)?;
@@ -303,6 +315,7 @@ impl Waiting {
 mod tests {
     use super::*;
     use crate::event::Sequence;
+    use crate::source::fence::SourceHandle;
     use notifyit_plugin_api::{Kind, Origin};
 
     fn policy() -> RetryPolicy {
@@ -413,6 +426,26 @@ mod tests {
         assert_eq!(waiting.until(older, Instant::now(), VecDeque::new()), 1);
         assert!(waiting.passed(fence).is_some_and(|(work, _)| work.event.sequence == Sequence(2)));
         assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_a_writer_is_due_when_it_closes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, "x").unwrap();
+        let source = SourceHandle::new().unwrap();
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        let mut waiting = Waiting::default();
+        let mut work = Work::new(event("a", Kind::Landed));
+        let watch = source.watch_close(&path, |_| ()).unwrap();
+        let id = watch.id();
+        work.inquiry.is_watched_by(Some(watch));
+        assert_eq!(waiting.until(work, later, VecDeque::new()), 0);
+        waiting.closed(id + 1, now);
+        assert_eq!(waiting.next_due(), Some(later));
+        waiting.closed(id, now);
+        assert!(waiting.take_due(now).is_some() && waiting.is_empty() && waiting.next_due().is_none());
     }
 
     #[test]

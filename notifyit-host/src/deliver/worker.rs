@@ -14,6 +14,7 @@ use notifyit_plugin_api::Blame;
 
 use crate::event::{Certainty, FileEvent, Outcome};
 use crate::plugin::{CreateError, Instance, Reply};
+use crate::source::closes::CloseWatch;
 
 /// A burst is flushed when it is this long, or when nothing waits.
 const BURST: usize = 1024;
@@ -170,6 +171,10 @@ impl Worker {
                 self.racy_passed(last);
                 None
             }
+            Message::Closed(watch) => {
+                self.waiting.closed(watch, Instant::now());
+                None
+            }
         }
     }
 
@@ -257,7 +262,12 @@ impl Worker {
                 work.is_missing = matches!(tried, Tried::Missing);
                 return self.fence(work, behind);
             }
-            Tried::Busy(pause) => return self.put_off(work, Instant::now() + pause, behind),
+            Tried::Busy(pause) => {
+                if work.inquiry.is_to_be_watched() {
+                    work.inquiry.is_watched_by(self.watch_close());
+                }
+                return self.put_off(work, Instant::now() + pause, behind);
+            }
             Tried::NotYet(pause) => return self.wait_out(work, pause, behind),
             Tried::Gone => return self.end(&work, &Outcome::Gone, behind),
             Tried::Moot => {
@@ -286,6 +296,13 @@ impl Worker {
                 self.failed(work, behind, &format!("panicked: {message}"), None);
             }
         }
+    }
+
+    /// Has the source tell of a close of the last attempt's file.
+    fn watch_close(&self) -> Option<CloseWatch> {
+        let (lane, index) = (Arc::clone(&self.lane), self.index);
+        let reply = move |watch| lane.desks[index].closed(watch);
+        self.outside.source.watch_close(self.attempt.path(), reply)
     }
 
     /// Asks the source whether everything up to now, a rename of this file perhaps, has been read.

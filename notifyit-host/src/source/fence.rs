@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::closes::{Counts, OnClose};
 use rustix::event::{EventfdFlags, eventfd};
 
 /// What other threads may ask of the source.
@@ -23,6 +24,17 @@ pub(super) enum Request {
     LineupChanged(Reply),
     /// Ring when something happens in one of these directories, and in no other.
     Listen(Vec<PathBuf>, Bell),
+    /// Call back when a writer closes this file.
+    WatchClose {
+        /// What it is forgotten by.
+        id: u64,
+        /// The file, as a place alone.
+        file: OwnedFd,
+        /// With the `id`.
+        reply: OnClose,
+    },
+    /// That is not waited for any more.
+    ForgetClose(u64),
     /// Read what is queued now, then leave.
     Stop,
 }
@@ -45,11 +57,13 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// The way to ask something of the source, from any thread. At most one request per worker is under way.
+/// The way to ask something of the source, from any thread. At most one fence per worker is under
+/// way, and the files whose close is waited for are bounded.
 #[derive(Debug, Clone)]
 pub struct SourceHandle {
     requests: Arc<Mutex<Vec<Request>>>,
     wake: Arc<OwnedFd>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl SourceHandle {
@@ -58,7 +72,7 @@ impl SourceHandle {
     /// No descriptor left.
     pub fn new() -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(SourceHandle { requests: Arc::default(), wake: Arc::new(wake) })
+        Ok(SourceHandle { requests: Arc::default(), wake: Arc::new(wake), counts: Arc::default() })
     }
 
     /// Calls back, on the source's thread, when all that the kernel has queued by now has been decoded. A source that
@@ -91,7 +105,7 @@ impl SourceHandle {
         self.send(Request::Stop);
     }
 
-    fn send(&self, request: Request) {
+    pub(super) fn send(&self, request: Request) {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         // An eventfd can refuse only when its counter is full, and then it is readable as well.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());

@@ -295,7 +295,8 @@ mod tests {
                 inodes_last: true,
                 stable_for: seconds(3),
                 own_times: false,
-                device: None
+                device: None,
+                own_times_elsewhere: true
             }
         );
         assert_eq!(terms(nfs, Backend::Inotify), Terms { polled: false, ..terms(nfs, Backend::Auto) });

@@ -13,6 +13,7 @@ use rustix::io::ioctl_fionread;
 
 use super::answer::Turn;
 use super::bell::Bells;
+use super::closes::Closes;
 use super::doubt::Doubt;
 use super::fence::{Fences, SourceHandle, queued_bytes};
 use super::gather::Gather;
@@ -47,6 +48,7 @@ pub struct Source<S> {
     /// Directories that were not where they should be. Bounded by the directories that there are.
     pub(super) doubts: Vec<Doubt>,
     pub(super) refused: Refused,
+    pub(super) closes: Closes,
     pub(super) mounts: Mounts,
     renames: Arc<Renames>,
     pub(super) handle: SourceHandle,
@@ -103,6 +105,7 @@ impl<S: Sink> Source<S> {
             failed_said: None,
             doubts: Vec::new(),
             refused: Refused::default(),
+            closes: Closes::default(),
             handle,
             rescans,
             drained_nanos: sys::wall_nanos(),
@@ -258,6 +261,9 @@ impl<S: Sink> Source<S> {
             self.bells.missed();
             return self.overflowed();
         }
+        if !self.closes.is_empty() && self.closes.told(wd) {
+            return;
+        }
         if what.contains(EventMask::IGNORED) {
             self.bells.ended(wd);
             return self.unwatched(wd);
@@ -372,10 +378,5 @@ impl<S: Sink> Source<S> {
     /// For messages: how many directories are watched.
     pub fn directories(&self) -> usize {
         self.tree.read().len()
-    }
-
-    /// How many roots are not there yet.
-    pub fn missing(&self) -> usize {
-        self.roots.iter().filter(|r| matches!(r.state, State::Missing(_))).count()
     }
 }

@@ -14,6 +14,7 @@
 //! | `fence` | telling that everything up to now has been read |
 //! | `answer` | what other threads ask of the loop |
 //! | `bell` | directories that others want to hear of |
+//! | `closes` | files whose writer somebody waits for |
 //! | `refused` | directories that refused their watch |
 //! | `filesystem` | what a root is on, and so on which terms its files are judged |
 //! | `rescan` | looks at what is there, whatever the kernel told |
@@ -44,6 +45,7 @@ mod orders;
 mod timers;
 mod poll;
 pub mod fence;
+pub mod closes;
 pub mod tree;
 mod burial;
 mod paths;

@@ -190,6 +190,11 @@ impl<S: Sink> Source<S> {
         }
     }
 
+    /// How many roots are not there yet.
+    pub fn missing(&self) -> usize {
+        self.roots.iter().filter(|r| matches!(r.state, State::Missing(_))).count()
+    }
+
     /// After an overflow the tree may be wrong: walks every root again.
     pub(super) fn repair(&mut self) {
         for index in 0..self.roots.len() {

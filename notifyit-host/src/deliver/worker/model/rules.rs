@@ -9,7 +9,7 @@ impl World {
         gather(worker);
         let queued = worker.local.iter().filter_map(|message| match message {
             Message::Event(event) => Some(event),
-            Message::Fence(_) | Message::Racy(_) => None,
+            Message::Fence(_) | Message::Racy(_) | Message::Closed(_) => None,
         });
         let burst = worker.burst.iter().map(|work| &work.event);
         let events: Vec<u64> =

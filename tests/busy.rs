@@ -1,0 +1,73 @@
+//! Files that somebody has open for writing, and whose close no event tells of by the name that they are given.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use notifyit_tests::{Host, Running, until};
+
+/// A host, and a file that is linked in while it is open: by its other name, which nobody watches.
+fn linked_in(name: &str) -> (Running, File) {
+    let host = Host::new().plugin("recorder").start();
+    let path = host.aside("outside", "");
+    let mut file = File::options().append(true).open(&path).expect("it is there");
+    file.write_all(b"the beginning").expect("room");
+    fs::hard_link(&path, host.path(name)).expect("a link");
+    (host, file)
+}
+
+/// Has the host a watch on this very file?
+fn is_watched(host: &Running, file: &File) -> bool {
+    let inode = format!("ino:{:x} ", file.metadata().expect("it is open").ino());
+    let directory = PathBuf::from(format!("/proc/{}/fdinfo", host.pid().as_raw_nonzero()));
+    let told = fs::read_dir(directory)
+        .expect("the host runs")
+        .flatten()
+        .map(|entry| fs::read_to_string(entry.path()));
+    told.flatten().any(|text| text.lines().any(|line| line.starts_with("inotify ") && line.contains(&inode)))
+}
+
+#[test]
+fn a_file_is_handled_as_soon_as_its_writer_closes_it_however_long_that_took() {
+    let (host, mut file) = linked_in("linked");
+    // By then it is asked every five seconds, the next time in more than four.
+    let end = Instant::now() + Duration::from_millis(5_500);
+    host.wait_for("the pauses to grow", |_| (Instant::now() > end).then_some(()));
+    assert_eq!(host.times_done("recorder", "linked"), 0);
+    file.write_all(b", and the end").unwrap();
+    let closed = Instant::now();
+    drop(file);
+    host.handled("recorder", "linked");
+    let took = closed.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    host.drained("recorder");
+    assert_eq!(host.times_done("recorder", "linked"), 1);
+    host.stop().success();
+}
+
+#[test]
+fn a_file_that_is_not_waited_for_any_more_is_not_watched() {
+    let (host, file) = linked_in("linked");
+    host.wait_for("the watch", |host| is_watched(host, &file).then_some(()));
+    fs::remove_file(host.path("linked")).unwrap();
+    host.wait_for("its end", |host| (!is_watched(host, &file)).then_some(()));
+    drop(file);
+    host.alive("recorder");
+    host.stop().success();
+}
+
+#[test]
+fn the_second_of_two_writers_is_waited_for_too() {
+    let (host, file) = linked_in("linked");
+    let second = File::options().append(true).open(host.temp().join("outside")).unwrap();
+    host.wait_for("the watch", |host| is_watched(host, &file).then_some(()));
+    drop(file);
+    assert!(until(|| is_watched(&host, &second).then_some(())).is_some());
+    drop(second);
+    host.handled("recorder", "linked");
+    host.drained("recorder");
+    assert_eq!(host.times_done("recorder", "linked"), 1);
+    host.stop().success();
+}
