@@ -275,7 +275,7 @@ fn a_plugin_is_removed_by_name_or_file_from_where_plugins_are() {
     let twin = shelf.0.add_library(&library("print"), "print.so");
     let exit = shelf.run("remove", ["print"]);
     exit.code(1).one_error(&["it could be any of", &format!("{print:?}, {twin:?}"), "name the file"]);
-    let then = "a running host lets it finish what it has in hand, and drops it\n";
+    let then = "a host that runs it lets it finish what it has, and drops it\n";
     assert_eq!(told(&shelf.run("remove", [&twin])), format!("removed {twin:?}\n{then}"));
     assert_eq!(told(&shelf.run("remove", ["print"])), format!("removed {print:?}\n{then}"));
     shelf.run("remove", ["print"]).code(1).one_error(&["failed to find plugin \"print\""]);

@@ -108,7 +108,8 @@ pub struct WatchArgs {
 
     /// Run every plugin in this directory (may be repeated).
     ///
-    /// Plugins are files that end in `.so`. With -p, the directory is only where names are looked up.
+    /// Plugins are files that end in `.so`. What is dropped in, replaced or removed while the host runs comes, changes
+    /// and goes. With -p, the directory is only where names are looked up.
     #[arg(long, value_name = "DIR", help_heading = "Plugins")]
     pub plugin_dir: Vec<PathBuf>,
 

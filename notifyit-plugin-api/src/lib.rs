@@ -47,15 +47,18 @@
 //! 1. The package is a `cdylib` named `notifyit-NAME`; `cargo build --release` makes `libnotifyit_NAME.so`.
 //! 2. The host finds the file in a plugin directory, checks it, makes a private copy, loads that, and reads what
 //!    [`export_plugin!`] says of it: name, version, kinds of events.
-//! 3. For each worker of the plugin's lane the host calls [`Plugin::new`] with the configuration, on that worker's
-//!    thread. An error there ends a host that is just starting.
+//! 3. For each worker of the plugin's lane the host calls [`Plugin::new`] with the configuration. An error there ends a
+//!    host that is just starting and was asked for this plugin; else it is tried again, with growing pauses.
 //! 4. For each event that the plugin asked for ([`Plugin::EVENTS`]) one instance gets [`Plugin::on_event`]; events
 //!    of one path go to the same instance, in order. What it returns is the verdict: done, retry ([`RetryAfter`],
 //!    [`Unavailable`]) or reject ([`Reject`]).
 //! 5. At the end of each burst it gets [`Plugin::flush`]; only then is the burst settled.
 //! 6. A panic, in any of these, is caught inside the plugin: the instance is dropped, a new one is made (3), and the
 //!    event is tried again.
-//! 7. When the host stops it calls [`Plugin::shutdown`] and drops the instance.
+//! 7. When the file is replaced, the new code's instances are made beside these (3), and take their place between two
+//!    events: what the old one has done is flushed (5), then it ends (8). So for a moment there are two instances.
+//! 8. When the host stops, or the file is removed, it calls [`Plugin::shutdown`] and drops the instance. The library
+//!    itself is never unloaded.
 //!
 //! A handler that writes to the very file that it handles says so with [`Event::rewrote`], or it gets it again.
 //!

@@ -30,7 +30,8 @@ pub trait Plugin: Send + Sized + 'static {
     /// same, it gets the file again.
     const READS_ONLY: bool = false;
 
-    /// Makes an instance. `[on the worker's thread, before its first event, and again after a panic]`
+    /// Makes an instance. `[before its first event, and again after a panic, on the worker's thread; or on another one of
+    /// the host's, if the instance is to take the place of older code that is still at work]`
     ///
     /// # Errors
     ///
@@ -55,7 +56,8 @@ pub trait Plugin: Send + Sized + 'static {
         Ok(())
     }
 
-    /// The last call before the drop, not made after a panic. `[on the worker's thread]`
+    /// The last call before the drop, not made after a panic. `[on the worker's thread, or, of an instance that never got
+    /// an event, on that of `new`]`
     ///
     /// # Errors
     ///

@@ -25,12 +25,7 @@ pub(super) fn remove(plugin: &OsStr, places: &PluginPlaces, environment: &Enviro
     File::open(directory)
         .and_then(|d| d.sync_all())
         .with_context(|| format!("failed to sync {directory:?}"))?;
-    let then = if places.plugin_dirs.iter().any(|known| known == directory) {
-        "a running host lets it finish what it has in hand, and drops it"
-    } else {
-        "a running host that was told to run it keeps its own copy until it is stopped"
-    };
-    print(&format!("removed {file:?}\n{then}\n"))
+    print(&format!("removed {file:?}\na host that runs it lets it finish what it has, and drops it\n"))
 }
 
 /// The one file that the name could mean.

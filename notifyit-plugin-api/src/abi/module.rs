@@ -19,7 +19,8 @@ pub struct PluginModule {
     pub info: extern "C" fn() -> RString,
 
     /// Makes an instance from its configuration, a JSON object. `context` is the host's own number for the
-    /// instance, to be handed back in every call of `host`. `[worker thread; several at once for several instances]`
+    /// instance, to be handed back in every call of `host`. `[worker thread, or any other that hands the object on to
+    /// one; several at once for several instances]`
     #[sabi(last_prefix_field)]
     pub create: extern "C" fn(host: HostApi_Ref, context: u64, config: RStr<'_>) -> CreateResult,
 }

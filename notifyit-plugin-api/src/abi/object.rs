@@ -16,7 +16,8 @@ pub trait Handler: Send {
     /// End of a burst: what was reported as done must be safe now. `[worker thread; after at least one on_event]`
     fn flush(&mut self) -> CallResult;
 
-    /// The last call before the object is dropped; not made after a panic. `[worker thread, once]`
+    /// The last call before the object is dropped; not made after a panic. `[once; worker thread, or that of `create` if
+    /// there was no other call]`
     fn shutdown(&mut self) -> CallResult;
 
     /// Anything else, by number. `[worker thread, between two events]`
