@@ -17,7 +17,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use notifyit_tests::{Host, Place, Running, recorder};
+use notifyit_tests::{Host, Place, Record, Running, recorder};
 
 /// The file that a recorder is dropped as.
 const FILE: &str = "libnotifyit_recorder.so";
@@ -77,5 +77,16 @@ fn each_once(host: &Running, files: impl Iterator<Item = String>) {
             other => wrong.push(format!("{file}: {}", other.unwrap_or(&0))),
         }
     }
-    assert!(wrong.is_empty(), "not handled once: {} files, {:?}", wrong.len(), &wrong[..wrong.len().min(9)]);
+    let wrong_at_all = |record: &&Record| {
+        let name = record.relative.as_ref().map(|path| format!("{}: ", path.display()));
+        name.is_some_and(|name| wrong.iter().any(|wrong| wrong.starts_with(&name)))
+    };
+    let calls: Vec<String> = records
+        .iter()
+        .filter(wrong_at_all)
+        .take(9)
+        .map(|r| format!("{} by {} at {:?}: {}", r.say, r.build, r.at, r.event))
+        .collect();
+    let first = &wrong[..wrong.len().min(9)];
+    assert!(wrong.is_empty(), "not handled once: {} files, {first:?}\n{}", wrong.len(), calls.join("\n"));
 }

@@ -63,10 +63,10 @@ const WAYS: [Way; 21] = [
     ("cp -p, with an old time", |d| d.sh(r#"touch -d 2001-01-01 "$1"; cp -p "$1" "$2""#)),
     ("install", |d| run("install", &[&d.from, &d.to])),
     ("rsync", |d| {
-        d.sh(r#"if command -v rsync >/dev/null; then rsync "$1" "$2"; else cp "$1" "$2.part"; mv "$2.part" "$2"; fi"#)
+        d.sh(r#"if command -v rsync >/dev/null; then rsync -I "$1" "$2"; else cp "$1" "$2.part"; mv "$2.part" "$2"; fi"#)
     }),
     ("rsync --inplace", |d| {
-        d.sh(r#"if command -v rsync >/dev/null; then rsync --inplace "$1" "$2"; else cp "$1" "$2"; fi"#)
+        d.sh(r#"if command -v rsync >/dev/null; then rsync -I --inplace "$1" "$2"; else cp "$1" "$2"; fi"#)
     }),
     ("ln -f", |d| d.sh(r#"ln -f "$1" "$2""#)),
     ("ln -sf", |d| d.sh(r#"ln -sf "$1" "$2""#)),

@@ -138,7 +138,12 @@ impl Worker {
             return Flow::GoOn;
         }
         if closing.is_some() {
-            // The source has stopped: no fence will be passed any more.
+            // What has come meanwhile may say for sure what something here supposes.
+            self.lane.desks[self.index].fetch(&mut self.local);
+            if !self.local.is_empty() {
+                return Flow::GoOn;
+            }
+            // Nothing more comes: no fence will be passed any more.
             let unfenced = self.waiting.drain_unfenced();
             if unfenced.is_empty() {
                 return Flow::Leave;
