@@ -120,6 +120,22 @@ fn one_that_asks_for_other_events_takes_the_place_of_the_old_lane() {
 }
 
 #[test]
+fn a_host_that_stops_does_not_wait_for_a_lane_that_waits_for_its_turn() {
+    let host = running("one").set("recorder.hold='{temp}/hold'").args(["--grace", "200ms"]);
+    host.aside("hold", "");
+    let host = host.start();
+    host.write("stuck", "x");
+    host.logged(&["holding", "stuck"]);
+    install(&host, FILE, &recorder_of_closes());
+    host.logged(&["plugin `recorder` is replaced: 0.2.0"]);
+    host.write("for the new one", "x");
+    let begin = Instant::now();
+    host.stop().success();
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
 fn what_is_replaced_ten_times_a_second_ends_with_the_last() {
     let host = running("v0").start();
     works(&host, "v0");

@@ -72,9 +72,10 @@ impl Crew {
         }
     }
 
-    /// It takes no more events, and will be closed.
+    /// It takes no more events, and will be closed. Workers that have not begun never will.
     pub(super) fn is_to_leave(&mut self) -> Arc<Lane> {
         self.is_leaving = true;
+        self.begin.clear();
         Arc::clone(&self.lane)
     }
 
@@ -91,6 +92,7 @@ impl Crew {
 
     /// Waits for the workers of a lane that is closed, until then and a little longer. Returns what they have left.
     pub(super) fn leave(mut self, until: Instant) -> Option<Left> {
+        self.begin.clear();
         let mut is_stuck = false;
         for thread in self.threads.drain(..) {
             // A thread that is in a plugin's hands cannot be ended.
