@@ -165,7 +165,7 @@ impl Keeper {
         let code = Code::of(&member.library, shape);
         let now = Instant::now();
         let standing = self.standings.entry(name.to_owned()).or_insert_with(|| Standing::new(State::Absent));
-        if !standing.may_try(member, now) {
+        if !standing.may_try(code.hash, now) {
             return;
         }
         match &standing.state {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::spec::Shape;
 use crate::deliver::Change;
 use crate::plugin::LoadedLibrary;
-use crate::plugin::set::Member;
 
 /// The pause after the first failure to make an instance; it doubles with each, up to the longest.
 const FIRST: Duration = Duration::from_secs(1);
@@ -67,8 +66,8 @@ impl Standing {
     }
 
     /// Is this code to be tried?
-    pub(super) fn may_try(&self, member: &Member, now: Instant) -> bool {
-        let failed = self.failed.as_ref().filter(|failed| failed.hash == member.library.hash);
+    pub(super) fn may_try(&self, hash: u64, now: Instant) -> bool {
+        let failed = self.failed.as_ref().filter(|failed| failed.hash == hash);
         failed.is_none_or(|failed| failed.again.is_some_and(|again| again <= now))
     }
 
@@ -103,5 +102,30 @@ impl Standing {
             State::Running(_) | State::Changing { .. } => true,
             State::Absent => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_after_growing_pauses_and_other_code_at_once() {
+        let (mut standing, now) = (Standing::new(State::Absent), Instant::now());
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert!(standing.is_news(7) && standing.again().is_none());
+        let pauses = [(); 8].map(|()| standing.has_failed(7, true, now));
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60].map(seconds));
+        assert_eq!(standing.again(), Some(now + LONGEST));
+        assert!(!standing.is_news(7) && standing.is_news(8));
+        let later = now + LONGEST;
+        assert_eq!(
+            [(7, now), (7, later), (8, now)].map(|(hash, at)| standing.may_try(hash, at)),
+            [false, true, true]
+        );
+        assert_eq!(standing.has_failed(8, false, now), None, "nothing but other code can help");
+        assert!(!standing.may_try(8, later) && standing.may_try(7, now));
+        standing.works();
+        assert!(standing.may_try(8, now));
     }
 }

@@ -43,3 +43,23 @@ impl<T> Slots<T> {
         self.kept[lane.0].get().expect("a lane's place is filled before anyone knows it")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_place_and_what_cannot_be_made_takes_none() {
+        let slots = Slots::new();
+        assert!(slots.of("one", || bail!("no room")).is_err());
+        let one = slots.of("one", || Ok(1)).unwrap();
+        let two = slots.of("two", || Ok(2)).unwrap();
+        assert_eq!(slots.of("one", || Ok(3)).unwrap(), one);
+        assert_eq!((*slots.get(one), *slots.get(two)), (1, 2));
+        for number in 2..MOST {
+            slots.of(&number.to_string(), || Ok(number)).unwrap();
+        }
+        let error = slots.of("one too many", || Ok(0)).unwrap_err().to_string();
+        assert!(error.contains("1024 different names"), "{error}");
+    }
+}
