@@ -161,26 +161,35 @@ impl Worker {
 
     /// The next event to try, with what is to stay behind it.
     fn next(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
-        // Of files that have failed any may be at fault itself: a probe is better made with one that has not.
-        let fresh_first = self.is_probe && !self.local.is_empty();
-        if !fresh_first
-            && !self.waiting.is_empty()
-            && let Some(due) = self.waiting.take_due(Instant::now())
+        if !self.is_probe
+            && let Some(due) = self.take_due()
         {
             return Some(due);
         }
-        match self.local.pop_front()? {
-            Message::Event(event) => self.arrives(event),
-            Message::Fence(serial) => self.passed(serial),
-            Message::Racy(last) => {
-                self.racy_passed(last);
-                None
+        while let Some(message) = self.local.pop_front() {
+            let next = match message {
+                Message::Event(event) => self.arrives(event),
+                Message::Fence(serial) => self.passed(serial),
+                Message::Racy(last) => {
+                    self.racy_passed(last);
+                    None
+                }
+            };
+            if next.is_some() || !self.is_probe {
+                return next;
             }
             Message::Closed(watch) => {
                 self.waiting.closed(watch, Instant::now());
                 None
             }
         }
+        // Of files that have failed any may be at fault itself: a probe is better made with one that has not. But it is
+        // made: what comes to nothing may come again and again.
+        self.take_due()
+    }
+
+    fn take_due(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
+        if self.waiting.is_empty() { None } else { self.waiting.take_due(Instant::now()) }
     }
 
     fn arrives(&mut self, event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {

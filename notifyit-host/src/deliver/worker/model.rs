@@ -29,6 +29,7 @@ use super::super::inlet::Inlet;
 use super::super::lane::Lane;
 use super::super::lineup::{Lineup, Seat};
 use super::super::retry::RetryPolicy;
+use super::super::successor::{Heirs, Successor};
 use super::super::{Outside, Places};
 use super::{Flow, Message, Worker};
 use crate::event::{Happened, LaneId, NodeId, RenamedFrom, Sequence, WatchId};
@@ -209,12 +210,19 @@ impl World {
             }
             Step::Event(answer) => script(|script| script.events.push_back(*answer)),
             Step::Flush(answer) => script(|script| script.flushes.push_back(*answer)),
+            Step::NewCode => self.change_over(),
             Step::Kill => {
-                script(|script| script.done.clear());
                 self.host = None;
                 self.start();
             }
         }
+    }
+
+    /// New code is handed out; the worker changes over to it at its next turn.
+    fn change_over(&mut self) {
+        let library = self.library.clone();
+        let heirs = Heirs::make(Box::new(move || library.create(0, "{}")), 1).unwrap();
+        self.host().worker.lane.change_to(Arc::new(Successor::new(heirs, || {})), false);
     }
 
     fn write(&mut self, path: &Path) {
@@ -352,8 +360,23 @@ fn gather(worker: &mut Worker) {
     worker.local.append(&mut inbox);
 }
 
+fn run(kind: Kind, clock: Clock, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut world = World::new(kind, clock);
+    for step in steps {
+        world.step(step);
+        world.check()?;
+    }
+    world.come_to_rest()
+}
+
+/// Few for each run of the tests; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60);
+    ProptestConfig { cases, failure_persistence: None, max_shrink_time: 60_000, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_time: 5_000, ..ProptestConfig::with_cases(60) })]
+    #![proptest_config(config())]
 
     #[test]
     fn whatever_happens_each_event_is_at_one_place_and_nothing_is_lost(
@@ -361,11 +384,6 @@ proptest! {
         clock in prop::sample::select(vec![Clock::Fine, Clock::Coarse]),
         steps in proptest::collection::vec(step(), 0..80),
     ) {
-        let mut world = World::new(kind, clock);
-        for step in &steps {
-            world.step(step);
-            world.check()?;
-        }
-        world.come_to_rest()?;
+        run(kind, clock, &steps)?;
     }
 }

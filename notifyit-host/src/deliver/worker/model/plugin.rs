@@ -26,8 +26,6 @@ pub(super) struct Script {
     /// Then it goes on with `Done`.
     pub(super) events: VecDeque<Answer>,
     pub(super) flushes: VecDeque<Answer>,
-    /// Done, but not flushed.
-    pub(super) done: Vec<u64>,
     /// What is safe by the plugin's own word: flushed, or rejected.
     pub(super) safe: HashSet<u64>,
 }
@@ -41,22 +39,21 @@ pub(super) fn version_at(path: &Path) -> io::Result<u64> {
     Ok(fs::read_to_string(path)?.trim().parse().unwrap())
 }
 
-pub(super) struct Scripted;
+pub(super) struct Scripted {
+    /// Done, but not flushed.
+    done: Vec<u64>,
+}
 
 impl Plugin for Scripted {
     type Config = ();
 
     fn new(_: (), _: Host) -> notifyit_plugin_api::Result<Self> {
-        script(|script| script.done.clear());
-        Ok(Scripted)
+        Ok(Scripted { done: Vec::new() })
     }
 
     fn on_event(&mut self, event: &Event<'_>) -> notifyit_plugin_api::Result<()> {
         match script(|script| script.events.pop_front()).unwrap_or(Answer::Done) {
-            Answer::Done => {
-                let version = version_at(event.path())?;
-                script(|script| script.done.push(version));
-            }
+            Answer::Done => self.done.push(version_at(event.path())?),
             Answer::Retry => bail!("told to fail"),
             Answer::Reject => {
                 let version = version_at(event.path())?;
@@ -70,7 +67,7 @@ impl Plugin for Scripted {
     }
 
     fn flush(&mut self) -> notifyit_plugin_api::Result<()> {
-        let done = script(|script| std::mem::take(&mut script.done));
+        let done = std::mem::take(&mut self.done);
         match script(|script| script.flushes.pop_front()).unwrap_or(Answer::Done) {
             Answer::Done => script(|script| script.safe.extend(done)),
             Answer::Panic => panic!("told to panic"),

@@ -24,6 +24,8 @@ pub(super) enum Step {
     Rescan,
     Event(Answer),
     Flush(Answer),
+    /// The lane is to change over to new code.
+    NewCode,
     /// The host is killed, and another one starts.
     Kill,
 }
@@ -45,6 +47,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Rescan),
         4 => answer().prop_map(Step::Event),
         2 => answer().prop_map(Step::Flush),
+        1 => Just(Step::NewCode),
         1 => Just(Step::Kill),
     ]
 }
