@@ -112,6 +112,8 @@ pub struct Happened<'a> {
 pub struct RenamedFrom {
     /// Its watch.
     pub watch: WatchId,
+    /// Its directory, and its name there.
+    pub place: (NodeId, Arc<OsStr>),
     /// Its path relative to that watch's root.
     pub relative: Arc<Path>,
     /// Did that watch's own patterns want it?

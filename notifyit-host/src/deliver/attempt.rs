@@ -96,7 +96,7 @@ impl Attempt {
         work: &mut Work,
         instance: &mut Instance,
     ) -> Tried {
-        if self.follow(lane, work) {
+        if self.follow(lane, &mut work.event) {
             return Tried::Moot;
         }
         let Some((watch, directory)) = self.locate(&work.event) else { return Tried::Gone };
@@ -169,21 +169,41 @@ impl Attempt {
     }
 
     /// Brings the event to where its file was renamed to. Returns whether the plugin hears of that by itself.
-    pub(super) fn follow(&mut self, lane: &Lane, work: &mut Work) -> bool {
-        let before = (work.event.node, Arc::clone(&work.event.name));
+    pub(super) fn follow(&self, lane: &Lane, event: &mut FileEvent) -> bool {
         // Events of other kinds are about what happened at their path, wherever the file is now.
-        if !work.event.is_landing() || !self.places.renames.follow(&mut work.event) {
+        if !self.has_left(event, Sequence(u64::MAX)) {
             return false;
         }
+        let before = (event.node, Arc::clone(&event.name));
+        self.places.renames.follow(event);
         let tree = self.places.tree.read();
-        if !tree.is_known(before.0) || !tree.is_known(work.event.node) {
+        if !tree.is_known(before.0) || !tree.is_known(event.node) {
             return false;
         }
         let from = tree.relative(before.0, &before.1);
-        let to = tree.relative(work.event.node, &work.event.name);
-        let watch = tree.watch(work.event.node);
-        work.event.renamed_from = Some(Arc::from(from.as_path()));
-        work.event.kind == Kind::Landed && lane.subscription.hears_of_rename(watch, &to)
+        let to = tree.relative(event.node, &event.name);
+        let watch = tree.watch(event.node);
+        event.renamed_from = Some(Arc::from(from.as_path()));
+        event.kind == Kind::Landed && lane.subscription.hears_of_rename(watch, &to)
+    }
+
+    /// The number of an event's directory, if that is known.
+    pub(super) fn directory(&self, event: &FileEvent) -> Option<u64> {
+        let tree = self.places.tree.read();
+        tree.is_known(event.node).then(|| tree.serial(event.node))
+    }
+
+    /// Is what lies at an event's place now another version, or another file, than this stamp's? If nothing does, the
+    /// rename that it left by is still to be told, and the ledger will be compared then.
+    pub(super) fn is_other(&self, event: &FileEvent, stamp: Stamp) -> bool {
+        let (path, terms) = {
+            let tree = self.places.tree.read();
+            if !tree.is_known(event.node) {
+                return false;
+            }
+            (tree.path(event.node).join(&*event.name), tree.terms(tree.watch(event.node)))
+        };
+        matches!(sys::stat(&path), Ok(Some(stat)) if Stamp::of(&terms.stamp(stat)) != stamp)
     }
 
     /// An event that a rescan has found goes on where the ledger says that it stands. Returns how long it has to wait

@@ -87,12 +87,14 @@ impl Worker {
         }
     }
 
-    /// Is this version finished, still to be flushed, or to be tried again? What has failed may have been about a file
-    /// that went to another name, and has gone there: then this event is the file's only one.
+    /// Is this version finished, still to be flushed, or to be tried again? What has failed, or whose flush may fail,
+    /// may have been about a file that went to another name, and goes on there: then this event is the file's only one.
     fn has(&self, event: &FileEvent, version: &Version) -> bool {
         self.waiting.at(event).is_some()
             || self.outside.ledger.is_finished(self.lane.id, version)
-            || self.burst.iter().any(|work| work.version.as_ref() == Some(version))
+            || self.burst.iter().any(|work| {
+                work.version.as_ref() == Some(version) && !self.attempt.has_left(&work.event, event.sequence)
+            })
     }
 
     /// What was renamed to its place was forgotten when the source read of that.

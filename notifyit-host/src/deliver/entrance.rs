@@ -3,20 +3,21 @@
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use inotify::WatchMask;
-use notifyit_plugin_api::Origin;
+use notifyit_plugin_api::{Kind, Origin};
 
 use super::lane::{From, Lane};
 use super::lineup::Lineup;
-use crate::event::{FileEvent, Happened, NodeId, WatchId};
+use crate::event::{Certainty, FileEvent, Happened, NodeId, WatchId};
 use crate::patterns::Patterns;
 use crate::route::entry;
-use crate::settle::ledger::Ledger;
+use crate::settle::ledger::{Ledger, Stamp};
 use crate::source::Sink;
 use crate::source::shared::SharedTree;
+use crate::sys;
 
 /// Where the source puts events in: asks every lane's subscription, keeps bursts together.
 #[derive(Debug)]
@@ -85,6 +86,17 @@ impl Gate {
     }
 
     pub(super) fn take(&mut self, event: FileEvent) {
+        let workers = self.bursts.len();
+        let worker = if workers == 1 { 0 } else { worker_of(event.node, &event.name, workers) };
+        self.take_for(worker, event);
+    }
+
+    /// Takes it behind what lies before the worker of another place.
+    fn take_behind(&mut self, (node, name): &(NodeId, Arc<OsStr>), event: FileEvent) {
+        self.take_for(worker_of(*node, name, self.bursts.len()), event);
+    }
+
+    fn take_for(&mut self, worker: usize, event: FileEvent) {
         if self.held >= self.room {
             self.room = self.lane.room(self.origin);
         }
@@ -94,8 +106,6 @@ impl Gate {
             return;
         }
         self.held += 1;
-        let worker =
-            if self.bursts.len() == 1 { 0 } else { worker_of(event.node, &event.name, self.bursts.len()) };
         self.bursts[worker].push(event);
         // The kernel's bursts are short; a directory may hold a million files.
         if self.origin == From::Rescan && self.held >= MOST_HELD {
@@ -117,6 +127,29 @@ impl Gate {
         }
         (self.held, self.room) = (0, 0);
     }
+}
+
+/// What was finished under a file's old name may have been another file, that had come there before the rename was
+/// told of. Then this one is still to be handled.
+fn mistaken(
+    lane: &Lane,
+    (ledger, tree): (&Ledger, &SharedTree),
+    happened: &Happened<'_>,
+    relative: &Path,
+) -> Option<(Kind, Certainty)> {
+    happened.renamed_from.filter(|_| !happened.directory)?;
+    let kind = lane.subscription.wants_file(happened.watch, relative)?;
+    let (directory, path, terms) = {
+        let tree = tree.read();
+        let path = tree.path(happened.node).join(happened.name);
+        (tree.serial(happened.node), path, tree.terms(happened.watch))
+    };
+    let place = (directory, happened.name);
+    if !ledger.knows(lane.id, place) {
+        return None;
+    }
+    let stamp = Stamp::of(&terms.stamp(sys::stat(&path).ok().flatten()?));
+    (!ledger.has(lane.id, place, stamp)).then_some((kind, Certainty::Supposed))
 }
 
 /// Events of one path always go to the same worker.
@@ -156,11 +189,11 @@ impl Sink for Entrance {
         }
         let mut name = None;
         for gate in &mut self.gates {
-            let Some((kind, certainty)) = gate.lane.subscription.wants(happened, &self.path) else {
-                continue;
-            };
+            let wanted = gate.lane.subscription.wants(happened, &self.path);
+            let mistaken = || mistaken(&gate.lane, (&self.ledger, &self.tree), happened, &self.path);
+            let Some((kind, certainty)) = wanted.or_else(mistaken) else { continue };
             let name = name.get_or_insert_with(|| Arc::from(happened.name));
-            gate.take(FileEvent {
+            let event = FileEvent {
                 sequence: happened.sequence,
                 node: happened.node,
                 name: Arc::clone(name),
@@ -170,7 +203,12 @@ impl Sink for Entrance {
                 directory: happened.directory,
                 seen_nanos: happened.seen_nanos,
                 renamed_from: happened.renamed_from.map(|from| Arc::clone(&from.relative)),
-            });
+            };
+            match happened.renamed_from {
+                // What is under way for the old name goes on to this one, and is to be there first.
+                Some(from) if wanted.is_none() => gate.take_behind(&from.place, event),
+                _ => gate.take(event),
+            }
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Racy {
 }
 
 /// An outcome that the ledger does not know yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) event: FileEvent,
     version: Version,
@@ -152,8 +152,31 @@ impl Worker {
         };
         let (event, version) = (work.event.clone(), version.clone());
         let due = Instant::now() + grain;
-        self.racy.hold(Held { event, version, letter, losses, due, serial: 0 });
-        self.lane.desks[self.index].holds(true);
+        self.hold_outcome(Held { event, version, letter, losses, due, serial: 0 });
+    }
+
+    fn hold_outcome(&mut self, held: Held) {
+        if let Some(held) = self.brought(held) {
+            self.racy.hold(held);
+            self.lane.desks[self.index].holds(true);
+        }
+    }
+
+    /// What is held, under the name that its file has now.
+    fn brought(&self, mut held: Held) -> Option<Held> {
+        if !self.attempt.has_left(&held.event, Sequence(u64::MAX)) {
+            return Some(held);
+        }
+        if self.attempt.follow(&self.lane, &mut held.event) {
+            return None;
+        }
+        if self.attempt.is_other(&held.event, held.version.stamp()) {
+            self.look_at(held.event);
+            return None;
+        }
+        let directory = self.attempt.directory(&held.event)?;
+        held.version = held.version.at((directory, &held.event.name));
+        Some(held)
     }
 
     fn enter(&self, event: &FileEvent, version: &Version, letter: Option<Trouble>) {
@@ -161,7 +184,9 @@ impl Worker {
             None => self.outside.ledger.finish(self.lane.id, version),
             Some(letter) => self.outside.ledger.bury(self.lane.id, version, letter),
         }
-        self.catch_up(event, version);
+        if let Some(event) = self.catch_up(event, version) {
+            self.look_at(event);
+        }
     }
 
     /// Sets a fence if anything that is held has waited for so long that its stamp tells.
@@ -174,9 +199,8 @@ impl Worker {
     /// All that was told within a grain of what is held up to this number has been handled, or waits.
     pub(super) fn racy_passed(&mut self, last: u64) {
         while let Some(held) = self.racy.passed(last) {
-            let has_left = self.attempt.has_left(&held.event, Sequence(u64::MAX));
-            let is_newer = !has_left && self.waiting.has_news(&held.event);
-            if held.losses == self.lane.losses() && !is_newer {
+            let Some(held) = self.brought(held) else { continue };
+            if held.losses == self.lane.losses() && !self.waiting.has_news(&held.event) {
                 self.enter(&held.event, &held.version, held.letter);
             }
         }
@@ -200,18 +224,12 @@ impl Worker {
         None
     }
 
-    /// What is held of the event's file was renamed before another came to its place.
-    fn take_along(&mut self, event: &FileEvent) {
-        let Some(held) = self.racy.at(event) else { return };
-        let (mut work, due) = (Work::new(held.event.clone()), held.due);
-        let (stamped, letter, losses) = (held.version.clone(), held.letter.clone(), held.losses);
-        self.racy.drop_at(event);
-        if self.attempt.follow(&self.lane, &mut work) {
-            return;
-        }
-        if let Some((_, directory)) = self.attempt.locate(&work.event) {
-            let version = stamped.at((directory, &work.event.name));
-            self.racy.hold(Held { event: work.event, version, letter, losses, due, serial: 0 });
+    /// If what is held at the event's place was renamed, it is held under its new name.
+    pub(super) fn take_along(&mut self, event: &FileEvent) {
+        let Some(held) = self.racy.at(event).cloned() else { return };
+        if self.attempt.has_left(&held.event, Sequence(u64::MAX)) {
+            self.racy.drop_at(event);
+            self.hold_outcome(held);
         }
     }
 }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::Origin;
 
-use super::Outside;
+use super::lane::From;
 use super::pause::Change;
 use super::retry::{FENCES, Work, jitter};
 use super::worker::Worker;
-use crate::event::{FileEvent, Outcome, Sequence};
+use crate::event::{Certainty, FileEvent, Outcome, Sequence};
 use crate::settle::ledger::{Stamp, Version};
 use crate::settle::trouble::{State, Trouble, Wish};
 use crate::sys;
@@ -124,23 +124,36 @@ impl Worker {
         self.conclude(work, Some(letter));
     }
 
-    /// If the source has told of a rename of the file since its last attempt, that found nothing to take along.
-    pub(super) fn catch_up(&self, event: &FileEvent, version: &Version) {
-        let Outside { places, ledger, .. } = &self.outside;
-        if !places.renames.has_left(event, Sequence(u64::MAX)) {
-            return;
+    /// If the source has told of a rename of the file since its last attempt, that found nothing to take along. If
+    /// that attempt was made with another file, which had come to the old place: returns the event where its own is.
+    pub(super) fn catch_up(&self, event: &FileEvent, version: &Version) -> Option<FileEvent> {
+        let ledger = &self.outside.ledger;
+        if !self.attempt.has_left(event, Sequence(u64::MAX)) {
+            return None;
         }
         let mut event = event.clone();
-        places.renames.follow(&mut event);
-        let tree = places.tree.read();
-        let directory = tree.is_known(event.node).then(|| tree.serial(event.node));
-        match directory {
+        self.attempt.follow(&self.lane, &mut event);
+        match self.attempt.directory(&event) {
             Some(directory) if !self.lane.subscription.wants_landed() => {
+                if self.attempt.is_other(&event, version.stamp()) {
+                    return Some(event);
+                }
                 ledger.follow(self.lane.id, version, (directory, &event.name));
             }
             // It has landed there, and comes from there.
             _ => ledger.is_gone(self.lane.id, version.place()),
         }
+        None
+    }
+
+    /// What was done for an event was done with another file than its own: that one is to be looked at yet.
+    pub(super) fn look_at(&self, event: FileEvent) {
+        if self.lane.room(From::Rescan) == 0 {
+            return self.lane.refuse(1);
+        }
+        let seen_nanos = sys::wall_nanos();
+        let event = FileEvent { certainty: Certainty::Supposed, seen_nanos, ..event };
+        self.lane.take(self.index, &mut vec![event]);
     }
 
     fn is_gone(&mut self, work: &Work) {

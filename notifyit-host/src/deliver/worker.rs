@@ -12,7 +12,7 @@ use super::retry::{Arrival, FENCES, Waiting, Work, supposed_twice};
 use super::{Create, Outside};
 use notifyit_plugin_api::Blame;
 
-use crate::event::{Certainty, FileEvent, Outcome};
+use crate::event::{Certainty, FileEvent, Outcome, Sequence};
 use crate::plugin::{CreateError, Instance, Reply};
 use crate::source::closes::CloseWatch;
 
@@ -192,7 +192,12 @@ impl Worker {
         if self.waiting.is_empty() { None } else { self.waiting.take_due(Instant::now()) }
     }
 
-    fn arrives(&mut self, event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {
+    fn arrives(&mut self, mut event: FileEvent) -> Option<(Work, VecDeque<FileEvent>)> {
+        // What is compared with it below is about the file that is there now.
+        if self.follow(&mut event) {
+            self.lane.settled(1);
+            return None;
+        }
         // Before all else: what has another name now says nothing of the file that has come under the old one.
         if let Some(waiting) = self.waiting.at(&event)
             && self.attempt.has_left(waiting, event.sequence)
@@ -221,11 +226,7 @@ impl Worker {
     fn make_way(&mut self, event: FileEvent) {
         let taken = self.waiting.take_at(&event);
         self.local.push_front(Message::Event(event));
-        let Some((mut work, due, behind)) = taken else { return };
-        if self.attempt.follow(&self.lane, &mut work) {
-            self.lane.settled(1);
-            return self.bring_forward(behind);
-        }
+        let Some((work, due, behind)) = taken else { return };
         self.put_off(work, due.unwrap_or_else(Instant::now), behind);
     }
 
@@ -330,10 +331,24 @@ impl Worker {
         self.outside.source.fence(move || lane.desks[index].fence_passed(serial));
     }
 
-    /// Puts an event off until `due`.
-    pub(super) fn put_off(&mut self, work: Work, due: Instant, behind: VecDeque<FileEvent>) {
+    /// Puts an event off until `due`, under the name that its file has now.
+    pub(super) fn put_off(&mut self, mut work: Work, due: Instant, behind: VecDeque<FileEvent>) {
+        if self.follow(&mut work.event) {
+            self.lane.settled(1);
+            return self.bring_forward(behind);
+        }
         let settled = self.waiting.until(work, due, behind);
         self.lane.settled(settled);
+    }
+
+    /// Brings an event to where its file was renamed to, with what is held of it. Returns whether the plugin hears of
+    /// that by itself.
+    fn follow(&mut self, event: &mut FileEvent) -> bool {
+        if !self.attempt.has_left(event, Sequence(u64::MAX)) {
+            return false;
+        }
+        self.take_along(event);
+        self.attempt.follow(&self.lane, event)
     }
 
     /// There was nothing to try: whoever has something may.

@@ -177,6 +177,14 @@ impl Ledger {
         }
     }
 
+    /// Has this lane finished any version of what is at that place?
+    pub fn knows(&self, lane: LaneId, place: Place<'_>) -> bool {
+        match self {
+            Ledger::Memory(memory) => memory.knows(lane, place),
+            Ledger::Store(store) => store.get(lane, place).is_some(),
+        }
+    }
+
     /// This lane has finished this version, and so whatever trouble there was with the file.
     pub fn finish(&self, lane: LaneId, version: &Version) {
         self.settle(lane, version.place(), Some(version.stamp), None);
@@ -457,8 +465,10 @@ mod tests {
             ledger.is_gone(lane, at);
             assert_eq!(known(1), None);
             ledger.finish(lane, &version(7, "a", 2));
+            assert!(ledger.knows(lane, at) && !ledger.knows(lane, place(7, "b")));
             ledger.note(lane, &version(7, "a", 2), waiting(2));
             assert!(!ledger.is_finished(lane, &version(7, "a", 2)), "a version that came again and failed");
+            assert!(!ledger.knows(lane, at));
         });
     }
 

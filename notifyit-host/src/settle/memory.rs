@@ -147,6 +147,10 @@ impl Memory {
         self.lane(lane).get(self.hash(place)) == Some(self.hash_of(stamp))
     }
 
+    pub(super) fn knows(&self, lane: LaneId, place: Place<'_>) -> bool {
+        self.lane(lane).get(self.hash(place)).is_some()
+    }
+
     /// What is known of the file at one place is known of the one at another, and nothing else is.
     pub(super) fn rename(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
         let (from, to) = (self.hash(from), self.hash(to));

@@ -324,15 +324,10 @@ impl<S: Sink> Source<S> {
             (tree.watch(node), tree.relative(node, name))
         };
         let was_wanted = self.roots[usize::from(watch.0)].root.patterns.accepts(&relative, Entry::File);
-        let from = RenamedFrom { watch, relative: Arc::from(relative.as_path()), was_wanted };
-        self.moves.push_back(MovedAway {
-            cookie,
-            node,
-            name: name.into(),
-            directory,
-            from,
-            at: Instant::now(),
-        });
+        let name = Arc::from(name);
+        let place = (node, Arc::clone(&name));
+        let from = RenamedFrom { watch, place, relative: Arc::from(relative.as_path()), was_wanted };
+        self.moves.push_back(MovedAway { cookie, node, name, directory, from, at: Instant::now() });
     }
 
     /// The second half of a rename, or a move from outside. Returns the first half.

@@ -297,7 +297,9 @@ impl World {
             let place = |file: Where| (nodes[file.0], Arc::from(OsStr::new(file.1)));
             host.worker.outside.places.renames.note(sequence, place(from), place(to));
         }
-        let from = RenamedFrom { watch: WATCH, relative: Arc::from(relative.as_path()), was_wanted: true };
+        let (place, relative) =
+            ((nodes[from.0], Arc::from(OsStr::new(from.1))), Arc::from(relative.as_path()));
+        let from = RenamedFrom { watch: WATCH, place, relative, was_wanted: true };
         self.told(EventMask::MOVED_TO, to, Some(&from));
     }
 

@@ -1,8 +1,11 @@
 //! What the model comes upon too rarely.
 
-use super::Step::{Event, Flush, NewCode, Overflow, Read, Turn, Write};
+use notifyit_plugin_api::Origin;
+
+use super::Step::{Event, Flush, Grain, NewCode, Overflow, Read, Rename, Turn, Write};
 use super::plugin::Answer;
 use super::*;
+use crate::event::{Certainty, FileEvent};
 
 const A: Where = (0, "a");
 const B: Where = (0, "b");
@@ -39,6 +42,56 @@ fn where_inodes_do_not_last_what_is_moved_to_a_files_place_is_not_taken_for_it()
     world.queue.push_back(Told::Entry(EventMask::MOVED_TO, a));
     steps.iter().for_each(|step| world.step(step));
     assert!(script(|script| script.safe.contains(&2)), "it looks like the one before");
+}
+
+#[test]
+fn a_file_is_not_lost_whose_old_name_was_taken_before_its_rename_was_told() {
+    // When the event of the first file is handled, the second lies there; it is flushed before the rename is read …
+    let flushed = [Write(A), Read(9), Rename(A, B), Write(A), Turn(9)];
+    // … or after that.
+    let unflushed = [Write(C), Write(A), Read(9), Rename(A, B), Write(A), Turn(2)];
+    for clock in [Clock::Fine, Clock::Coarse] {
+        run(Kind::CloseWrite, clock, &flushed).unwrap();
+        run(Kind::CloseWrite, clock, &unflushed).unwrap();
+    }
+}
+
+#[test]
+fn what_has_taken_a_name_too_early_is_handled_anew_when_the_flush_fails() {
+    let steps = [Write(C), Write(A), Read(9), Rename(A, B), Write(A), Turn(2), Read(9), Turn(1)];
+    let failing = [Flush(Answer::Retry)];
+    let steps = [&failing[..], &steps[..]].concat();
+    for kind in [Kind::CloseWrite, Kind::Landed] {
+        run(kind, Clock::Fine, &steps).unwrap();
+    }
+}
+
+#[test]
+fn two_files_that_had_one_name_are_both_tried_again_when_their_flush_fails() {
+    let steps = [Write(A), Read(9), Turn(1), Rename(A, B), Write(A), Read(9), Flush(Answer::Retry), Turn(2)];
+    run(Kind::CloseWrite, Clock::Fine, &steps).unwrap();
+}
+
+#[test]
+fn what_a_rescan_has_found_is_not_taken_for_what_has_come_to_its_name_since() {
+    let mut world = World::with_pauses(Kind::CloseWrite, Clock::Fine, Duration::from_secs(1000));
+    [Write(A), Read(9), Overflow].iter().for_each(|step| world.step(step));
+    gather(&mut world.host().worker);
+    let Some(Message::Event(event)) = world.host().worker.local.pop_front() else { panic!("it was told of") };
+    let found = FileEvent { certainty: Certainty::Supposed, origin: Origin::Rescan, ..event };
+    let since = [Rename(A, B), Write(A), Read(9), Event(Answer::Retry), Turn(9)];
+    since.iter().for_each(|step| world.step(step));
+    // It is handed over late: the rename has been read, and the next file has failed.
+    world.host().worker.local.push_back(Message::Event(found));
+    [Turn(9), Read(9), Turn(9)].iter().for_each(|step| world.step(step));
+    assert_eq!(world.look(B), (1, true));
+}
+
+#[test]
+fn what_is_held_of_a_file_goes_with_it_when_a_newer_event_does() {
+    // The second event of the file is read before its rename, and handled behind it.
+    let lost = [Write(A), Read(1), Read(1), Overflow, Turn(2), Write(A), Rename(A, D), Write(B), Grain];
+    run(Kind::CloseWrite, Clock::Coarse, &[&lost[..], &[Turn(1), Write(A)]].concat()).unwrap();
 }
 
 #[test]
