@@ -43,8 +43,7 @@ pub(super) enum Tried {
     Missing,
     /// Not made: the file is gone.
     Gone,
-    /// Not made: there is nothing to deliver. It is no file, or it was renamed and the rename is an event of its own
-    /// for this plugin.
+    /// Not made: there is nothing to deliver. It is no file, or is finished.
     Moot,
     /// Not made: somebody may still be writing to the file. To be asked again after this.
     Busy(Duration),
@@ -96,9 +95,6 @@ impl Attempt {
         work: &mut Work,
         instance: &mut Instance,
     ) -> Tried {
-        if self.follow(lane, &mut work.event) {
-            return Tried::Moot;
-        }
         let Some((watch, directory)) = self.locate(&work.event) else { return Tried::Gone };
         let (began, losses) = (sys::wall_nanos(), lane.losses());
         let terms = self.terms(watch);
@@ -166,6 +162,11 @@ impl Attempt {
     /// Was the file of an event renamed before another event came for its name?
     pub(super) fn has_left(&self, waiting: &FileEvent, before: Sequence) -> bool {
         waiting.is_landing() && self.places.renames.has_left(waiting, before)
+    }
+
+    /// When was the file of an event renamed first, if it was?
+    pub(super) fn left_at(&self, event: &FileEvent) -> Option<Sequence> {
+        if event.is_landing() { self.places.renames.left_at(event) } else { None }
     }
 
     /// Brings the event to where its file was renamed to. Returns whether the plugin hears of that by itself.

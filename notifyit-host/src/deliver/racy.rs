@@ -72,6 +72,8 @@ pub(super) struct Holding {
     /// The serial numbers of those that still count.
     valid: FxHashMap<Key, u64>,
     serial: u64,
+    /// How many renames had been told of when what is held was last brought along.
+    renames: u64,
     /// A fence is under way.
     is_asking: bool,
 }
@@ -103,13 +105,17 @@ impl Holding {
 
     /// What is held of the event's file.
     pub(super) fn at(&self, event: &FileEvent) -> Option<&Held> {
-        let serial = self.valid.get(&key(event))?;
+        self.held(&key(event))
+    }
+
+    fn held(&self, key: &Key) -> Option<&Held> {
+        let serial = self.valid.get(key)?;
         let place = self.queue.binary_search_by_key(serial, |held| held.serial).ok()?;
         self.queue.get(place)
     }
 
     /// What is held of the event's file does not count any more.
-    fn drop_at(&mut self, event: &FileEvent) {
+    pub(super) fn drop_at(&mut self, event: &FileEvent) {
         if !self.is_empty() {
             self.valid.remove(&key(event));
         }
@@ -156,6 +162,9 @@ impl Worker {
     }
 
     fn hold_outcome(&mut self, held: Held) {
+        if self.racy.is_empty() {
+            self.racy.renames = self.outside.places.renames.told();
+        }
         if let Some(held) = self.brought(held) {
             self.racy.hold(held);
             self.lane.desks[self.index].holds(true);
@@ -198,8 +207,8 @@ impl Worker {
 
     /// All that was told within a grain of what is held up to this number has been handled, or waits.
     pub(super) fn racy_passed(&mut self, last: u64) {
+        self.bring_along();
         while let Some(held) = self.racy.passed(last) {
-            let Some(held) = self.brought(held) else { continue };
             if held.losses == self.lane.losses() && !self.waiting.has_news(&held.event) {
                 self.enter(&held.event, &held.version, held.letter);
             }
@@ -212,24 +221,40 @@ impl Worker {
     /// An event is about to be handled. If a rescan has found what is held, it can be judged after that time; else the
     /// event is newer than what is held.
     pub(super) fn held_until(&mut self, event: &FileEvent) -> Option<Instant> {
-        let held = self.racy.at(event).filter(|_| event.is_landing())?;
-        if self.attempt.has_left(&held.event, event.sequence) {
-            self.take_along(event);
-            return None;
+        let mut event = event.clone();
+        loop {
+            self.bring_along();
+            if self.attempt.follow(&self.lane, &mut event) {
+                return None;
+            }
+            // No rename was told of in between: both are where the file is.
+            if self.racy.is_empty() || self.outside.places.renames.told() == self.racy.renames {
+                break;
+            }
         }
+        let held = self.racy.at(&event).filter(|_| event.is_landing())?;
         if event.is_found() && held.losses == self.lane.losses() {
             return Some(held.due.max(Instant::now()) + LOOK_AGAIN);
         }
-        self.racy.drop_at(event);
+        self.racy.drop_at(&event);
         None
     }
 
-    /// If what is held at the event's place was renamed, it is held under its new name.
-    pub(super) fn take_along(&mut self, event: &FileEvent) {
-        let Some(held) = self.racy.at(event).cloned() else { return };
-        if self.attempt.has_left(&held.event, Sequence(u64::MAX)) {
-            self.racy.drop_at(event);
-            self.hold_outcome(held);
+    /// What is held of files that were renamed since is held under their new names: a newer event comes from there.
+    pub(super) fn bring_along(&mut self) {
+        let renames = &self.outside.places.renames;
+        if self.racy.is_empty() || renames.told() == self.racy.renames {
+            return;
+        }
+        let (left, told) = renames.left_since(self.racy.renames);
+        self.racy.renames = told;
+        for place in left {
+            let Some(held) = self.racy.held(&place) else { continue };
+            if self.attempt.has_left(&held.event, Sequence(u64::MAX)) {
+                let held = held.clone();
+                self.racy.drop_at(&held.event);
+                self.hold_outcome(held);
+            }
         }
     }
 }

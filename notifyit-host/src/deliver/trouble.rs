@@ -76,6 +76,12 @@ impl Worker {
         if !self.may_spill(&work, &behind) {
             return self.put_off(work, due, behind);
         }
+        if !self.racy.is_empty() || self.burst.iter().any(|older| older.racy.is_some()) {
+            // An older version that is done may have its stamp: entered, it would hide this one from who looks for it.
+            self.flush();
+            self.bring_along();
+            self.racy.drop_at(&work.event);
+        }
         self.lane.look_again(due);
         self.lane.settled(1);
     }
@@ -144,6 +150,18 @@ impl Worker {
             _ => ledger.is_gone(self.lane.id, version.place()),
         }
         None
+    }
+
+    /// Brings an event to where its file was renamed to. Returns whether the plugin hears of that by itself.
+    pub(super) fn follow(&mut self, event: &mut FileEvent) -> bool {
+        let Some(sequence) = self.attempt.left_at(event) else { return false };
+        let found = event.is_found().then(|| FileEvent { sequence, ..event.clone() });
+        let hears = self.attempt.follow(&self.lane, event);
+        // What a rescan has found may have come there by then, though the rename before that was told of only since.
+        if let Some(found) = found.filter(|_| !hears) {
+            self.look_at(found);
+        }
+        hears
     }
 
     /// What was done for an event was done with another file than its own: that one is to be looked at yet.

@@ -12,7 +12,7 @@ use super::retry::{Arrival, FENCES, Waiting, Work, supposed_twice};
 use super::{Create, Outside};
 use notifyit_plugin_api::Blame;
 
-use crate::event::{Certainty, FileEvent, Outcome, Sequence};
+use crate::event::{Certainty, FileEvent, Outcome};
 use crate::plugin::{CreateError, Instance, Reply};
 use crate::source::closes::CloseWatch;
 
@@ -252,6 +252,11 @@ impl Worker {
 
     /// Tries an event and does what its result asks for.
     fn handle(&mut self, mut work: Work, behind: VecDeque<FileEvent>) {
+        if self.follow(&mut work.event) {
+            self.give_probe_back();
+            self.lane.settled(1);
+            return self.bring_forward(behind);
+        }
         if work.event.certainty == Certainty::Supposed {
             // Whether it is finished the ledger tells only of what has been flushed.
             self.flush();
@@ -339,16 +344,6 @@ impl Worker {
         }
         let settled = self.waiting.until(work, due, behind);
         self.lane.settled(settled);
-    }
-
-    /// Brings an event to where its file was renamed to, with what is held of it. Returns whether the plugin hears of
-    /// that by itself.
-    fn follow(&mut self, event: &mut FileEvent) -> bool {
-        if !self.attempt.has_left(event, Sequence(u64::MAX)) {
-            return false;
-        }
-        self.take_along(event);
-        self.attempt.follow(&self.lane, event)
     }
 
     /// There was nothing to try: whoever has something may.

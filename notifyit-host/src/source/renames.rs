@@ -22,6 +22,8 @@ pub(super) type Place = (NodeId, Arc<OsStr>);
 pub struct Renames {
     /// The latest rename's sequence number: an event behind it needs no look-up. 0 for none.
     latest: AtomicU64,
+    /// How many were noted, those that are forgotten included.
+    told: AtomicU64,
     notes: Mutex<Notes>,
 }
 
@@ -41,6 +43,21 @@ impl Renames {
         notes.order.push_back(from.clone());
         notes.from.entry(from).or_default().push_back((at, to));
         self.latest.store(at.0, Ordering::Release);
+        self.told.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many renames have been told of so far.
+    pub fn told(&self) -> u64 {
+        self.told.load(Ordering::Acquire)
+    }
+
+    /// The places that files have left since so many renames had been told of, and how many that are now.
+    pub fn left_since(&self, told: u64) -> (Vec<(NodeId, Arc<OsStr>)>, u64) {
+        let notes = self.lock();
+        let now = self.told();
+        let known = notes.order.len();
+        let new = usize::try_from(now - told).map_or(known, |new| new.min(known));
+        (notes.order.range(known - new..).cloned().collect(), now)
     }
 
     /// Brings an event to where its file is now. Returns whether it was moved.
@@ -69,11 +86,16 @@ impl Renames {
 
     /// Was an event's file renamed before that point in time?
     pub fn has_left(&self, event: &FileEvent, before: Sequence) -> bool {
-        self.latest.load(Ordering::Acquire) > event.sequence.0
-            && self
-                .lock()
-                .next(&(event.node, Arc::clone(&event.name)), event.sequence)
-                .is_some_and(|(at, _)| *at < before)
+        self.left_at(event).is_some_and(|at| at < before)
+    }
+
+    /// When was an event's file renamed first, if it was?
+    pub fn left_at(&self, event: &FileEvent) -> Option<Sequence> {
+        if self.latest.load(Ordering::Acquire) <= event.sequence.0 {
+            return None;
+        }
+        let place = (event.node, Arc::clone(&event.name));
+        self.lock().next(&place, event.sequence).map(|(at, _)| *at)
     }
 
     /// Forgets everything: no event is under way.

@@ -2,7 +2,7 @@
 
 use notifyit_plugin_api::Origin;
 
-use super::Step::{Event, Flush, Grain, NewCode, Overflow, Read, Rename, Turn, Write};
+use super::Step::{Event, Flush, Grain, NewCode, Overflow, Read, Rename, Rescan, Turn, Write};
 use super::plugin::Answer;
 use super::*;
 use crate::event::{Certainty, FileEvent};
@@ -88,10 +88,31 @@ fn what_a_rescan_has_found_is_not_taken_for_what_has_come_to_its_name_since() {
 }
 
 #[test]
+fn what_a_rescan_has_found_is_looked_for_where_it_was_too_when_that_was_renamed() {
+    // The renames were done before the look, and are told of only behind it.
+    let steps = [Write(A), Write(B), Write(E), Overflow, Rename(B, C), Rename(E, B), Rescan];
+    run(Kind::CloseWrite, Clock::Fine, &steps).unwrap();
+}
+
+#[test]
 fn what_is_held_of_a_file_goes_with_it_when_a_newer_event_does() {
     // The second event of the file is read before its rename, and handled behind it.
     let lost = [Write(A), Read(1), Read(1), Overflow, Turn(2), Write(A), Rename(A, D), Write(B), Grain];
     run(Kind::CloseWrite, Clock::Coarse, &[&lost[..], &[Turn(1), Write(A)]].concat()).unwrap();
+}
+
+#[test]
+fn what_is_held_of_a_renamed_file_gives_way_to_what_was_told_under_its_new_name() {
+    let lost = [Write(A), Read(9), Turn(9), Rename(A, D), Write(D), Read(9), Event(Answer::Retry), Turn(1)];
+    run(Kind::CloseWrite, Clock::Coarse, &[&lost[..], &[Turn(1), Grain, Turn(1), Read(9)]].concat()).unwrap();
+}
+
+#[test]
+fn what_waits_in_the_ledger_alone_is_not_hidden_by_an_older_version_of_its_stamp() {
+    let crowd = [Write(A), Write(B), Write(C), Write(D), Write(E), Read(20), Event(Answer::Retry)];
+    let then = [Turn(1), Turn(9), Grain, Turn(9), Read(9), Turn(9)];
+    run(Kind::CloseWrite, Clock::Coarse, &[&[Write(A), Read(9), Turn(1)], &crowd[..], &then].concat())
+        .unwrap();
 }
 
 #[test]
@@ -100,6 +121,12 @@ fn a_lane_that_pauses_is_tried_though_what_waits_is_found_again_and_again() {
     // Each look has room for those that wait, and none for the last.
     let steps = [&vec![Event(Answer::Unavailable); 4][..], &waiting, &[Write(E), Overflow]].concat();
     run(Kind::CloseWrite, Clock::Fine, &steps).unwrap();
+}
+
+#[test]
+fn a_probe_whose_file_has_landed_elsewhere_gives_its_place_back() {
+    let steps = [Event(Answer::Unavailable), Write(A), Read(9), Turn(2), Rename(A, B), Read(9), Turn(9)];
+    run(Kind::Landed, Clock::Fine, &steps).unwrap();
 }
 
 #[test]
