@@ -84,9 +84,9 @@ impl Renames {
         (place == from && first.0 + 2 == at.0).then_some(*first)
     }
 
-    /// Was an event's file renamed before that point in time?
+    /// Was an event's file renamed up to that point in time?
     pub fn has_left(&self, event: &FileEvent, before: Sequence) -> bool {
-        self.left_at(event).is_some_and(|at| at < before)
+        self.left_at(event).is_some_and(|at| at <= before)
     }
 
     /// When was an event's file renamed first, if it was?

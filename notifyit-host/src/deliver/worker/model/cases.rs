@@ -2,7 +2,7 @@
 
 use notifyit_plugin_api::Origin;
 
-use super::Step::{Event, Flush, Grain, NewCode, Overflow, Read, Rename, Rescan, Turn, Write};
+use super::Step::{Event, Flush, Grain, Kill, NewCode, Overflow, Read, Rename, Rescan, Turn, Write};
 use super::plugin::Answer;
 use super::*;
 use crate::event::{Certainty, FileEvent};
@@ -92,6 +92,12 @@ fn what_a_rescan_has_found_is_looked_for_where_it_was_too_when_that_was_renamed(
     // The renames were done before the look, and are told of only behind it.
     let steps = [Write(A), Write(B), Write(E), Overflow, Rename(B, C), Rename(E, B), Rescan];
     run(Kind::CloseWrite, Clock::Fine, &steps).unwrap();
+}
+
+#[test]
+fn what_a_rescan_has_found_right_behind_a_rename_is_not_what_was_renamed() {
+    let steps = [Write(A), Kill, Overflow, Turn(1), Rename(A, B), Read(1), Write(A), Overflow];
+    run(Kind::Landed, Clock::Coarse, &steps).unwrap();
 }
 
 #[test]
