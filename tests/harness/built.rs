@@ -53,15 +53,26 @@ pub fn recorder(build: &str) -> Vec<u8> {
     bytes
 }
 
-/// A build of `recorder` that asks for `close-write` alone.
-pub fn recorder_of_closes() -> Vec<u8> {
-    let mut bytes = fs::read(library("recordes")).expect("it is built");
-    replace(&mut bytes, b"notifyit-recordes", b"notifyit-recorder");
-    bytes
+/// A build of `recorder` that asks for `close-write` alone; none where the compiler has made instructions of its name.
+pub fn recorder_of_closes() -> Option<Vec<u8>> {
+    renamed("recordes", "recorder")
+}
+
+/// The library of a plugin under another name of the same length; none where the compiler has made instructions of it.
+pub fn renamed(plugin: &str, name: &str) -> Option<Vec<u8>> {
+    let mut bytes = fs::read(library(plugin)).expect("it is built");
+    let (from, to) = (format!("notifyit-{plugin}"), format!("notifyit-{name}"));
+    let is_there = bytes.windows(from.len()).any(|text| text == from.as_bytes());
+    if !is_there {
+        crate::skip(&format!("{plugin} under another name: its own stands nowhere as a text"));
+        return None;
+    }
+    replace(&mut bytes, from.as_bytes(), to.as_bytes());
+    Some(bytes)
 }
 
 /// Writes one text over another of the same length, wherever it stands.
-pub fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     assert_eq!(from.len(), to.len());
     for at in places(bytes, from) {
         bytes[at..at + to.len()].copy_from_slice(to);

@@ -26,7 +26,7 @@ mod running;
 mod exit;
 
 pub use built::{
-    aborting_library, libraries_by, library, recorder, recorder_of_closes, replace, target_directory,
+    aborting_library, libraries_by, library, recorder, recorder_of_closes, renamed, target_directory,
 };
 pub use exit::Exit;
 pub use host::Host;

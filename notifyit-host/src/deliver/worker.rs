@@ -174,13 +174,13 @@ impl Worker {
                     self.racy_passed(last);
                     None
                 }
+                Message::Closed(watch) => {
+                    self.waiting.closed(watch, Instant::now());
+                    None
+                }
             };
             if next.is_some() || !self.is_probe {
                 return next;
-            }
-            Message::Closed(watch) => {
-                self.waiting.closed(watch, Instant::now());
-                None
             }
         }
         // Of files that have failed any may be at fault itself: a probe is better made with one that has not. But it is
