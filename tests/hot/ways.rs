@@ -56,10 +56,11 @@ impl Drop<'_> {
 
 type Way = (&'static str, fn(&Drop<'_>));
 
-const WAYS: [Way; 21] = [
+const WAYS: [Way; 22] = [
     ("mv over it", |d| run("mv", &[&d.from, &d.to])),
     ("cp over it", |d| run("cp", &[&d.from, &d.to])),
     ("cp, first removed", |d| d.sh(r#"rm "$2"; cp "$1" "$2""#)),
+    ("cp, removed a moment before", |d| d.sh(r#"rm "$2"; sleep 0.1; cp "$1" "$2""#)),
     ("cp -p, with an old time", |d| d.sh(r#"touch -d 2001-01-01 "$1"; cp -p "$1" "$2""#)),
     ("install", |d| run("install", &[&d.from, &d.to])),
     ("rsync", |d| {
@@ -151,6 +152,7 @@ fn each_way_to_put_a_plugin_there() {
         host.all_handled("recorder", (0..300).map(|number| format!("f{number}")));
         each_once(&host, (0..300).map(|number| format!("f{number}")));
         assert!(took < Duration::from_secs(8), "{way}: {took:?}");
+        assert_eq!(host.count_logged(&["is removed"]), 0, "{way}");
         writeln!(table, "| {way} | {} | 300 |", took.as_millis()).expect("a string takes it");
         let exit = host.stop();
         exit.success();

@@ -87,6 +87,16 @@ impl Files {
         })
     }
 
+    /// Those that are known in a directory, whether it can be read or not.
+    pub(super) fn known_in(&self, directory: &Path) -> impl Iterator<Item = &PathBuf> {
+        self.0.keys().filter(move |file| file.parent() == Some(directory))
+    }
+
+    /// Is it known, and so missing for a moment at most?
+    pub(super) fn knows(&self, file: &Path) -> bool {
+        self.0.contains_key(file)
+    }
+
     /// What is not among these is forgotten.
     pub(super) fn keep(&mut self, files: &[PathBuf]) {
         self.0.retain(|file, _| files.contains(file));

@@ -1,7 +1,7 @@
 //! Which plugins run: what was asked for by name, and what was dropped into the plugin directories. It follows from the
 //! files as they are: the start looks at them once, the roster again and again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tracing::{debug, warn};
 
 use super::files::{Files, Looked};
-use super::{LoadedLibrary, Loader, by_name, in_directories};
+use super::{Discovered, LoadedLibrary, Loader, by_name, in_directories};
 use crate::config::{Library, PluginSettings, Request, Settings};
 
 /// An instance that is to run.
@@ -81,12 +81,37 @@ pub struct Look {
 pub struct Set {
     loader: Loader,
     files: Files,
+    /// The files that names stood for when they were last looked up.
+    named: HashMap<String, PathBuf>,
 }
 
 impl Set {
     /// Nothing has been looked at yet.
     pub fn new(loader: Loader) -> Set {
-        Set { loader, files: Files::default() }
+        Set { loader, files: Files::default(), named: HashMap::new() }
+    }
+
+    /// The file that a name stands for. One that is away for a moment is still meant.
+    fn file_of(&mut self, name: &str, settings: &Settings) -> Result<PathBuf> {
+        match by_name(name, &settings.search_path) {
+            Ok(file) => {
+                self.named.insert(name.to_owned(), file.clone());
+                Ok(file)
+            }
+            Err(error) => self.named.get(name).filter(|file| self.files.knows(file)).cloned().ok_or(error),
+        }
+    }
+
+    /// What lies in the plugin directories, and what lay there a moment ago: it may be about to be replaced, and a
+    /// directory that cannot be read now has lost nothing.
+    fn drop_ins(&self, directories: &[PathBuf]) -> Discovered {
+        let mut found = in_directories(directories);
+        let known = directories.iter().flat_map(|directory| self.files.known_in(directory));
+        found.files.extend(known.cloned());
+        let place = |file: &PathBuf| directories.iter().position(|at| file.parent() == Some(at.as_path()));
+        found.files.sort_by_cached_key(|file| (place(file), file.clone()));
+        found.files.dedup();
+        found
     }
 
     /// Looks at all files that what is to run may lie in, and loads what is new.
@@ -157,7 +182,7 @@ impl Finding<'_> {
         };
         let file = match library {
             Library::File(file) => file,
-            Library::Name(name) => by_name(&name, &settings.search_path).map_err(|error| (None, error))?,
+            Library::Name(name) => self.set.file_of(&name, settings).map_err(|error| (None, error))?,
         };
         let looked = self.look_at(&file);
         let why_not = match &looked {
@@ -186,7 +211,7 @@ impl Finding<'_> {
     }
 
     fn drop_ins(&mut self, settings: &Settings) {
-        let found = in_directories(&settings.plugin_dirs);
+        let found = self.set.drop_ins(&settings.plugin_dirs);
         // A directory that cannot be read is one that was asked for.
         for error in found.errors {
             self.problem(By::Request, None, error);
@@ -207,7 +232,7 @@ impl Finding<'_> {
 
     fn look_at(&mut self, file: &Path) -> Option<Looked> {
         self.files.push(file.to_owned());
-        let Set { loader, files } = self.set;
+        let Set { loader, files, .. } = self.set;
         files.look_at(file, loader, Instant::now())
     }
 
