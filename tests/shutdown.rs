@@ -51,6 +51,19 @@ fn no_longer_than_grace_is_waited_for_a_plugin() {
 }
 
 #[test]
+fn nor_for_each_of_its_workers() {
+    let host = Host::new().plugin("recorder").set("plugin.recorder.workers=32");
+    let host = host.set("recorder.hold='{temp}/hold'").args(["--grace", "300ms"]);
+    let _hold = host.aside("hold", "");
+    let host = host.start();
+    (0..200).for_each(|number| host.write(format!("f{number}"), "x"));
+    host.wait_for("many calls", |host| (host.count_logged(&["holding"]) > 25).then_some(()));
+    let begin = Instant::now();
+    host.stop().success();
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn a_second_signal_leaves_at_once() {
     let (host, _hold) = holding("[host]\ngrace = \"60s\"");
     host.signal(Signal::TERM);

@@ -70,6 +70,15 @@ impl Running {
         texts.map(|text| text.lines().filter(is_one).count()).sum()
     }
 
+    /// How long it has had a processor, in its own code and the kernel's: in hundredths of a second.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid().as_raw_nonzero()));
+        let stat = stat.expect("/proc is there");
+        let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
+        Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+
     /// What it has printed on stderr so far.
     pub fn log(&self) -> String {
         self.parts().stderr.text()

@@ -1,6 +1,7 @@
 //! What is dropped and removed while the host runs, and what it gets.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use notifyit_tests::{Host, Place, Running, library, recorder, until, wait_for_a_tick};
 
@@ -154,4 +155,28 @@ fn one_that_fails_in_its_start_for_a_while_is_tried_again() {
     let handled =
         until(|| fs::read_to_string(&out).is_ok_and(|text| text.contains("\"done\"")).then_some(()));
     assert!(handled.is_some());
+}
+
+#[test]
+fn a_directory_that_is_away_for_a_moment_takes_no_plugin_with_it() {
+    let host = running("one").start();
+    works(&host, "one");
+    let aside = host.temp().join("aside");
+    fs::rename(host.plugins(), &aside).expect("the directory is ours");
+    host.logged(&["WARN", "failed to read plugin directory"]);
+    fs::rename(&aside, host.plugins()).expect("its place is free");
+    install(&host, FILE, &recorder("two"));
+    works(&host, "two");
+    assert_eq!(host.count_logged(&["is removed"]), 0);
+}
+
+#[test]
+fn one_that_fails_is_tried_again_in_time_and_waits_without_turning() {
+    let host = running("no-new").arg("-v");
+    let host = host.start();
+    let begin = Instant::now();
+    host.wait_for("the third try", |host| (host.count_logged(&["told to fail for now"]) >= 3).then_some(()));
+    let (took, used) = (begin.elapsed(), host.processor_time());
+    assert!(took < Duration::from_secs(8), "{took:?} for pauses of 1 and 2 seconds");
+    assert!(used < took / 4, "{used:?} of processor time in {took:?}");
 }

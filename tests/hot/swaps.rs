@@ -174,6 +174,67 @@ fn new_code_that_hangs_in_its_start_holds_up_neither_the_old_nor_others_nor_what
 }
 
 #[test]
+fn new_code_that_is_replaced_before_it_is_at_work_and_hangs_in_its_end_holds_up_nobody() {
+    let host = running("one").set("recorder.hold='{temp}/hold'").set("recorder.hold_end='{temp}/hold'");
+    let _hold = host.aside("hold", "");
+    let host = host.args(["--grace", "300ms"]).start();
+    host.write("stuck", "x");
+    host.logged(&["holding", "stuck"]);
+    for build in ["hang-end", "two"] {
+        install(&host, FILE, &recorder(build));
+        host.wait_for("it to be made", |host| {
+            host.records("recorder").iter().any(|r| r.say == "new" && r.build == build).then_some(())
+        });
+    }
+    host.logged(&["holding the end"]);
+    install(&host, "libnotifyit_print.so", &fs::read(library("print")).expect("it is built"));
+    host.logged(&["plugin `print`", "runs now"]);
+    host.alive("print");
+    host.stop().success();
+}
+
+#[test]
+fn what_fails_while_other_code_takes_over_changes_nothing_of_that() {
+    let host = running("one").set("plugin.recorder.workers=2").set("recorder.hold='{temp}/hold'").start();
+    let hold = host.aside("hold", "");
+    host.write("stuck", "x");
+    host.logged(&["holding", "stuck"]);
+    let ended =
+        |build: &str| host.records("recorder").iter().any(|r| r.say == "shutdown" && r.build == build);
+    install(&host, FILE, &recorder("two"));
+    host.wait_for("the idle worker to change over", |_| ended("one").then_some(()));
+    install(&host, FILE, &recorder("no-new"));
+    host.logged(&["WARN", "told to fail for now", "goes on"]);
+    // Back to what ran first: one worker runs other code by now.
+    install(&host, FILE, &recorder("one"));
+    host.wait_for("the idle worker to change back", |_| ended("two").then_some(()));
+    fs::remove_file(hold).expect("it is there");
+    host.logged(&["plugin `recorder` is replaced"]);
+    for number in 0..20 {
+        host.write(format!("f{number}"), "x");
+        host.handled("recorder", format!("f{number}"));
+    }
+    let files = host.records("recorder").into_iter().filter(|r| r.say == "done");
+    assert!(files.filter(|r| r.relative.is_some()).all(|r| r.build == "one"));
+}
+
+#[test]
+fn a_lane_that_takes_the_place_of_another_waits_for_the_call_in_hand() {
+    let host = running("one").set("recorder.hold='{temp}/hold'").start();
+    let hold = host.aside("hold", "");
+    host.write("slow900ms", "x");
+    host.logged(&["holding", "slow900ms"]);
+    install(&host, FILE, &recorder_of_closes());
+    host.logged(&["plugin `recorder` is replaced"]);
+    fs::remove_file(hold).expect("it is there");
+    host.handled("recorder", "slow900ms");
+    host.write("next", "x");
+    host.handled("recorder", "next");
+    each_once(&host, ["slow900ms", "next"].into_iter().map(str::to_owned));
+    assert_eq!(host.count_logged(&["WARN"]), 0);
+}
+
+#[test]
 fn many_replacements_leave_no_descriptor_and_only_the_libraries() {
     let host = running("r0").start();
     works(&host, "r0");

@@ -15,7 +15,7 @@ use crate::event::LaneId;
 use crate::plugin::CreateError;
 
 /// Beyond the time that a lane has for what it holds: for its last flush.
-const LAST_FLUSH: Duration = Duration::from_millis(200);
+pub(super) const LAST_FLUSH: Duration = Duration::from_millis(200);
 
 /// A lane with its threads.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Crew {
     /// One for each worker: it begins when it gets something, and leaves when there is nothing to come.
     begin: Vec<SyncSender<()>>,
     pub(super) is_leaving: bool,
+    /// Once it is closed, its calls in hand are waited for so long.
+    calls: Duration,
 }
 
 type Made = Result<(), CreateError>;
@@ -34,7 +36,8 @@ impl Crew {
     pub(super) fn start(id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<Crew> {
         let workers = spec.workers;
         let (lane, create) = lane_of(id, spec, outside);
-        let mut crew = Crew { lane, threads: Vec::new(), begin: Vec::new(), is_leaving: false };
+        let (threads, begin, calls) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let mut crew = Crew { lane, threads, begin, is_leaving: false, calls };
         let (made, answers) = sync_channel(usize::from(workers));
         for index in 0..usize::from(workers) {
             let worker = Worker::new(Arc::clone(&crew.lane), index, Arc::clone(&create), outside.clone());
@@ -46,6 +49,8 @@ impl Crew {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     let failed = format!("failed to start plugin `{}`", crew.lane.name);
+                    crew.close(Instant::now());
+                    crew.leave(Instant::now() + LAST_FLUSH);
                     return Err(anyhow::Error::new(error).context(failed));
                 }
                 Err(_) => bail!("failed to start plugin `{}`: its worker has died", crew.lane.name),
@@ -72,10 +77,15 @@ impl Crew {
         }
     }
 
-    /// It takes no more events, and will be closed. Workers that have not begun never will.
-    pub(super) fn is_to_leave(&mut self) -> Arc<Lane> {
-        self.is_leaving = true;
+    /// Its workers leave at that time, or when all is handled; those that have not begun, at once.
+    pub(super) fn close(&mut self, until: Instant) {
         self.begin.clear();
+        self.lane.close(until);
+    }
+
+    /// It takes no more events, and will be closed; then its calls in hand are waited for so long.
+    pub(super) fn is_to_leave(&mut self, calls: Duration) -> Arc<Lane> {
+        (self.is_leaving, self.calls) = (true, calls);
         Arc::clone(&self.lane)
     }
 
@@ -86,17 +96,15 @@ impl Crew {
 
     /// Has it left, or is it not waited for any longer?
     pub(super) fn has_departed(&self, now: Instant) -> bool {
-        let is_over = || self.lane.closing().is_some_and(|until| now > until + LAST_FLUSH);
+        let is_over = || self.lane.closing().is_some_and(|until| now > until + self.calls + LAST_FLUSH);
         self.is_leaving && (self.threads.iter().all(JoinHandle::is_finished) || is_over())
     }
 
-    /// Waits for the workers of a lane that is closed, until then and a little longer. Returns what they have left.
-    pub(super) fn leave(mut self, until: Instant) -> Option<Left> {
-        self.begin.clear();
+    /// Waits for the workers of a lane that is closed, until then. Returns what they have left.
+    pub(super) fn leave(mut self, patience: Instant) -> Option<Left> {
         let mut is_stuck = false;
         for thread in self.threads.drain(..) {
             // A thread that is in a plugin's hands cannot be ended.
-            let patience = until.max(Instant::now()) + LAST_FLUSH;
             while !thread.is_finished() && Instant::now() < patience {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -114,13 +122,10 @@ impl Crew {
 }
 
 impl Drop for Crew {
-    /// One that was never admitted: its workers shut their instances down.
+    /// One that was never admitted: its workers shut their instances down. That is a plugin's code, which may not come
+    /// back, and whoever lets go of it may hold a lock, or be waited for.
     fn drop(&mut self) {
         self.lane.close(Instant::now());
-        self.begin.clear();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use self::crew::Crew;
+use self::crew::{Crew, LAST_FLUSH};
 use self::lane::Lane;
 use self::lineup::{Lineup, Seat};
 use self::retry::RetryPolicy;
@@ -160,9 +160,18 @@ struct State {
     is_stopped: bool,
 }
 
-/// A lane whose workers have their instances, and that takes no events yet. Dropped, it is shut down.
+/// A lane whose workers have their instances, and that takes no events yet. Dropped, its workers shut it down.
 #[derive(Debug)]
 pub struct Prepared(Crew);
+
+/// What becomes of the rest that lies in a lane when another takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// The other lane's look finds it.
+    IsFound,
+    /// Only this lane has it.
+    IsHandled,
+}
 
 /// A lane that goes on with new code.
 #[derive(Debug)]
@@ -176,12 +185,10 @@ impl Change {
 }
 
 impl State {
-    /// A lane begins when none of its name is at work any more.
-    fn begin_who_may(&mut self) {
-        let leaving: Vec<String> =
-            self.crews.iter().filter(|crew| crew.is_leaving).map(|crew| crew.lane.name.clone()).collect();
-        for crew in &mut self.crews {
-            if !crew.is_leaving && !leaving.contains(&crew.lane.name) {
+    /// A lane begins when none that had its name before is at work any more.
+    fn begin_who_may(&self) {
+        for (place, crew) in self.crews.iter().enumerate() {
+            if !self.crews[..place].iter().any(|before| before.lane.name == crew.lane.name) {
                 crew.begin();
             }
         }
@@ -211,30 +218,36 @@ impl Lanes {
     ///
     /// The ledger cannot be written; the host is stopping.
     pub fn admit(&self, prepared: Prepared, since: u64) -> Result<()> {
-        self.seat(prepared, since).map(drop)
+        self.seat(prepared, since, Duration::ZERO).map(drop)
     }
 
-    /// The same while the source runs: then what is there is looked for, for that plugin. A lane that had its name has
-    /// `within` for what is in it; the new one begins when that one is through.
+    /// The same while the source runs: then what is there is looked for, for that plugin. A lane that had its name
+    /// finishes what it has in hand, or, if no look can find that again, what is in it; that is waited for as long as
+    /// `within`. The new one begins when it is through.
     ///
     /// # Errors
     ///
     /// As [`Lanes::admit`].
-    pub fn join(&self, prepared: Prepared, since: u64, within: Duration) -> Result<()> {
+    pub fn join(&self, prepared: Prepared, since: u64, rest: Rest, within: Duration) -> Result<()> {
         let id = prepared.0.lane.id;
-        let old = self.seat(prepared, since)?;
+        // For what lies there, or for the calls in hand alone.
+        let (rest, calls) = match rest {
+            Rest::IsHandled => (within, Duration::ZERO),
+            Rest::IsFound => (Duration::ZERO, within),
+        };
+        let old = self.seat(prepared, since, calls)?;
         let rescans = self.outside.rescans.clone();
         self.outside.source.lineup_changed(move || {
             if let Some(old) = old {
-                old.close(Instant::now() + within);
+                old.close(Instant::now() + rest);
             }
             rescans.order(Order::Behind(id));
         });
         Ok(())
     }
 
-    /// Returns the lane that has to leave its place.
-    fn seat(&self, prepared: Prepared, since: u64) -> Result<Option<Arc<Lane>>> {
+    /// Returns the lane that has to leave its place; its calls in hand are waited for as long as `calls`.
+    fn seat(&self, prepared: Prepared, since: u64, calls: Duration) -> Result<Option<Arc<Lane>>> {
         let Prepared(crew) = prepared;
         let looks = self.first_looks(&crew.lane, since)?;
         let mut state = self.lock();
@@ -244,7 +257,8 @@ impl Lanes {
         if crew.lane.timeout.is_some() && state.watchdog.is_none() {
             state.watchdog = Some(self.start_watchdog()?);
         }
-        let old = state.crews.iter_mut().find(|old| old.is_in(&crew.lane.name)).map(Crew::is_to_leave);
+        let old = state.crews.iter_mut().find(|old| old.is_in(&crew.lane.name));
+        let old = old.map(|old| old.is_to_leave(calls));
         self.lineup.add(Seat { lane: Arc::clone(&crew.lane), looks });
         state.crews.push(crew);
         state.begin_who_may();
@@ -270,9 +284,8 @@ impl Lanes {
     /// The lane of this name takes no more events, and goes when what it has is handled, or `within` is over.
     pub fn retire(&self, name: &str, within: Duration) {
         let mut state = self.lock();
-        let Some(lane) = state.crews.iter_mut().find(|crew| crew.is_in(name)).map(Crew::is_to_leave) else {
-            return;
-        };
+        let Some(crew) = state.crews.iter_mut().find(|crew| crew.is_in(name)) else { return };
+        let lane = crew.is_to_leave(Duration::ZERO);
         self.lineup.remove(&lane);
         drop(state);
         self.outside.source.lineup_changed(move || lane.close(Instant::now() + within));
@@ -334,13 +347,14 @@ impl Lanes {
     /// Lets the workers finish what they have, until `until` at the latest. Returns, for each plugin with events
     /// left, its name and how many. A worker that does not come back is left behind.
     pub fn stop(&self, until: Instant) -> Vec<Left> {
-        let (crews, watchdog) = {
+        let (mut crews, watchdog) = {
             let mut state = self.lock();
             state.is_stopped = true;
             (std::mem::take(&mut state.crews), state.watchdog.take())
         };
-        crews.iter().for_each(|crew| crew.lane.close(until));
-        let left = crews.into_iter().filter_map(|crew| crew.leave(until)).collect();
+        crews.iter_mut().for_each(|crew| crew.close(until));
+        let patience = until.max(Instant::now()) + LAST_FLUSH;
+        let left = crews.into_iter().filter_map(|crew| crew.leave(patience)).collect();
         if let Some((stop, thread)) = watchdog {
             drop(stop);
             let _ = thread.join();

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use super::Create;
@@ -41,10 +42,17 @@ impl Heirs {
 impl Drop for Heirs {
     /// Those that are not wanted, after all.
     fn drop(&mut self) {
-        for mut instance in self.instances.drain(..) {
-            let _ = instance.shutdown();
+        let instances = std::mem::take(&mut self.instances);
+        if !instances.is_empty() {
+            dismiss(move || instances.into_iter().for_each(|mut instance| drop(instance.shutdown())));
         }
     }
+}
+
+/// Ends what is not wanted on a thread of its own: it is a plugin's code that runs, and whoever lets go of it may hold a
+/// lock, or be waited for.
+pub(super) fn dismiss(end: impl FnOnce() + Send + 'static) {
+    let _ = thread::Builder::new().name("dismiss".into()).spawn(end);
 }
 
 /// Heirs that are handed out.

@@ -91,6 +91,7 @@ impl Worker {
 
     /// The lane is not to be, after all.
     pub(super) fn dismiss(mut self) {
+        self.count_left();
         if let Some(instance) = self.instance.take() {
             self.shut_down(instance);
         }

@@ -10,10 +10,10 @@ use anyhow::{Error, Result, bail};
 use tracing::{debug, error, info, warn};
 
 use super::spec::{self, Shape};
-use super::standing::{Code, Standing, State};
+use super::standing::{Code, Making, Standing, State};
 use super::{Made, Message, is_fatal};
 use crate::config::Settings;
-use crate::deliver::{Heirs, Lanes, Left, Outside};
+use crate::deliver::{Heirs, Lanes, Left, Outside, Rest};
 use crate::plugin::set::{Look, Member, Problem, Set};
 use crate::plugin::{CreateError, Services};
 use crate::source::fence::SourceHandle;
@@ -39,6 +39,8 @@ pub(super) struct Keeper {
     said: HashSet<String>,
     /// What has been said otherwise. Bounded by the code that was ever there.
     told: HashSet<String>,
+    /// How often instances were made.
+    makings: u64,
     look_at: Instant,
 }
 
@@ -53,7 +55,8 @@ impl Keeper {
         let (standings, said, told) = Default::default();
         let source = outside.source.clone();
         let look_at = Instant::now();
-        Keeper { settings, set, services, lanes, source, messages, standings, said, told, look_at }
+        let makings = 0;
+        Keeper { settings, set, services, lanes, source, messages, standings, said, told, makings, look_at }
     }
 
     pub(super) fn messages(&self) -> Sender<Message> {
@@ -100,7 +103,7 @@ impl Keeper {
                     thread::sleep(GATHER);
                     self.look_at = Instant::now();
                 }
-                Ok(Message::Made { name, hash, result }) => self.made(&name, hash, result),
+                Ok(Message::Made { name, making, result }) => self.made(&name, making, result),
                 Ok(Message::Changed) => {}
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -116,13 +119,14 @@ impl Keeper {
             match message {
                 Message::Stop => return true,
                 Message::Look => self.look_at = Instant::now(),
-                Message::Made { name, hash, result } => self.made(&name, hash, result),
+                Message::Made { name, making, result } => self.made(&name, making, result),
                 Message::Changed => {}
             }
         }
         self.end_changes();
         for (name, left) in self.lanes.departed(Instant::now()) {
-            say_departed(&name, left);
+            let is_followed = self.standings.get(&name).is_some_and(|standing| standing.code().is_some());
+            say_departed(&name, left, is_followed);
         }
         if self.look_at <= Instant::now() {
             self.look();
@@ -131,9 +135,8 @@ impl Keeper {
     }
 
     fn next(&self, now: Instant) -> Instant {
-        let again = self.standings.values().filter_map(Standing::again).min();
         let leaving = self.lanes.are_leaving().then(|| now + LOOK_SOON);
-        [again, leaving].into_iter().flatten().fold(self.look_at, Instant::min)
+        leaving.map_or(self.look_at, |leaving| leaving.min(self.look_at))
     }
 
     /// What runs is made what should run.
@@ -151,8 +154,10 @@ impl Keeper {
         for member in &look.members {
             self.place(member);
         }
-        let soon = if look.is_unsettled { LOOK_SOON } else { LOOK_EVERY };
-        self.look_at = Instant::now() + soon;
+        let now = Instant::now();
+        let soon = now + if look.is_unsettled { LOOK_SOON } else { LOOK_EVERY };
+        let again = self.standings.values().filter_map(|standing| standing.again(now));
+        self.look_at = again.fold(soon, Instant::min);
     }
 
     /// One that should run.
@@ -168,32 +173,28 @@ impl Keeper {
         if !standing.may_try(code.hash, now) {
             return;
         }
-        match &standing.state {
-            State::Starting { hash, .. } if *hash == code.hash => {}
-            State::Changing { to, .. } if to.hash == code.hash => {}
-            State::Running(runs) if runs.hash == code.hash => standing.works(),
-            State::Running(runs) | State::Changing { from: runs, .. } => {
-                let beside = Some(runs.clone());
-                self.make(member, beside, code);
-            }
+        if standing.code().is_some_and(|runs| runs.hash == code.hash) {
             // What is under way for other code comes to nothing.
-            State::Starting { beside, .. } => {
-                let beside = beside.clone();
-                self.make(member, beside, code);
+            standing.making = None;
+            if matches!(standing.state, State::Running(_)) {
+                standing.works();
             }
-            State::Absent => self.make(member, None, code),
+        } else if standing.making.is_none_or(|making| making.hash != code.hash) {
+            let is_for_lane = standing.code().is_some_and(|runs| runs.shape == code.shape);
+            self.make(member, code.hash, is_for_lane);
         }
     }
 
     /// Makes instances, on a thread of its own: whoever hangs in its `new` holds up no other.
-    fn make(&mut self, member: &Member, beside: Option<Code>, code: Code) {
+    fn make(&mut self, member: &Member, hash: u64, is_for_lane: bool) {
         let name = member.settings.name.clone();
-        let is_for_lane = beside.as_ref().is_some_and(|old| old.shape == code.shape);
         let spec = match spec::of(&self.settings, member, &self.services) {
             Ok(spec) => spec,
             Err(error) => return self.say_once(&format!("{error:#}")),
         };
-        let (lanes, messages, hash) = (Arc::clone(&self.lanes), self.messages.clone(), code.hash);
+        self.makings += 1;
+        let making = Making { hash, number: self.makings };
+        let (lanes, messages) = (Arc::clone(&self.lanes), self.messages.clone());
         let of = name.clone();
         let make = move || {
             let result = if is_for_lane {
@@ -202,37 +203,38 @@ impl Keeper {
             } else {
                 lanes.prepare(spec).map(Made::Lane)
             };
-            // If nobody is there any more, what was made is shut down here.
-            let _ = messages.send(Message::Made { name: of, hash, result });
+            // If nobody is there any more, what was made is shut down.
+            let _ = messages.send(Message::Made { name: of, making, result });
         };
         match thread::Builder::new().name(format!("{name}/new")).spawn(make) {
-            Ok(_) => self.stand(&name, State::Starting { hash, beside }),
+            Ok(_) => {
+                if let Some(standing) = self.standings.get_mut(&name) {
+                    standing.making = Some(making);
+                }
+            }
             Err(error) => self.say_once(&format!("failed to start plugin `{name}`: no thread: {error}")),
         }
     }
 
-    /// New code is ready, or could not be made. It is put to work if it is still what should run.
-    fn made(&mut self, name: &str, hash: u64, result: Result<Made>) {
+    /// New code is ready, or could not be made. It is put to work if it is still what should run; else it is shut down.
+    fn made(&mut self, name: &str, making: Making, result: Result<Made>) {
         self.look_at = Instant::now();
         let look = self.set.look(&self.settings);
         let member = look.members.iter().find(|member| member.settings.name == name);
-        let Some(standing) = self.standings.get_mut(name) else { return dismiss(result) };
-        let beside = match &standing.state {
-            State::Starting { hash: expected, beside } if *expected == hash => beside.clone(),
-            _ => return dismiss(result),
-        };
-        standing.state = beside.clone().map_or(State::Absent, State::Running);
+        let Some(standing) = self.standings.get_mut(name) else { return };
+        if standing.making != Some(making) {
+            return;
+        }
+        standing.making = None;
         // Other code has come, or none is there: the next look sees to that.
-        let Some(member) = member.filter(|member| member.library.hash == hash) else {
-            return dismiss(result);
-        };
-        let goes_on = beside.clone();
-        match result.and_then(|made| self.put_to_work(member, beside, made)) {
+        let Some(member) = member.filter(|member| member.library.hash == making.hash) else { return };
+        let goes_on = standing.code().cloned();
+        match result.and_then(|made| self.put_to_work(member, goes_on.clone(), made)) {
             Ok(state) => self.stand(name, state),
             Err(error) => {
                 let Some(standing) = self.standings.get_mut(name) else { return };
-                let is_news = standing.is_news(hash);
-                let pause = standing.has_failed(hash, may_work_later(&error), Instant::now());
+                let is_news = standing.is_news(making.hash);
+                let pause = standing.has_failed(making.hash, may_work_later(&error), Instant::now());
                 say_failed(is_news, &error, goes_on.as_ref(), pause);
             }
         }
@@ -244,8 +246,8 @@ impl Keeper {
         match (made, beside) {
             (Made::Lane(prepared), beside) => {
                 let is_recoverable = beside.as_ref().is_none_or(|old| old.shape.is_recoverable());
-                let within = if is_recoverable { Duration::ZERO } else { self.settings.grace };
-                self.lanes.join(prepared, member.since_nanos, within)?;
+                let rest = if is_recoverable { Rest::IsFound } else { Rest::IsHandled };
+                self.lanes.join(prepared, member.since_nanos, rest, self.settings.grace)?;
                 spec::say_fewer_workers(member);
                 match beside {
                     Some(old) => info!("plugin `{name}` is replaced: {to} runs now, in the place of {old}"),
@@ -282,7 +284,7 @@ impl Keeper {
     /// One that should not run any more.
     fn retire(&mut self, name: &str) {
         let Some(standing) = self.standings.remove(name) else { return };
-        if standing.has_lane() {
+        if standing.code().is_some() {
             info!("plugin `{name}` is removed: it handles what it has, and goes");
             self.lanes.retire(name, self.settings.grace);
         }
@@ -312,13 +314,6 @@ fn text(problem: &Problem) -> String {
     format!("{:#}", problem.error)
 }
 
-/// A lane that is not wanted any more is shut down on a thread of its own: it is a plugin's code that runs.
-fn dismiss(result: Result<Made>) {
-    if let Ok(made) = result {
-        let _ = thread::Builder::new().name("dismiss".into()).spawn(move || drop(made));
-    }
-}
-
 /// What the plugin rejects it will reject again.
 fn may_work_later(error: &Error) -> bool {
     !error.chain().any(|cause| matches!(cause.downcast_ref(), Some(CreateError::Rejected(_))))
@@ -337,12 +332,15 @@ fn say_failed(is_news: bool, error: &Error, goes_on: Option<&Code>, pause: Optio
     if is_news { warn!("{error:#}; {then}") } else { debug!("{error:#}; {then}") }
 }
 
-fn say_departed(name: &str, left: Option<Left>) {
-    match left {
-        None => info!("plugin `{name}` has gone"),
-        Some(left) => {
-            left.say();
-            info!("plugin `{name}` has gone; what it left is handled when it is back");
+fn say_departed(name: &str, left: Option<Left>, is_followed: bool) {
+    let is_left = left.is_some();
+    left.iter().for_each(Left::say);
+    match (is_left, is_followed) {
+        (false, false) => info!("plugin `{name}` has gone"),
+        (true, false) => info!("plugin `{name}` has gone; what it left is handled when it is back"),
+        (false, true) => debug!("what ran as plugin `{name}` before has gone"),
+        (true, true) => {
+            info!("what ran as plugin `{name}` before has gone; what it left is handled by what runs now")
         }
     }
 }

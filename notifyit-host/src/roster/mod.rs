@@ -32,6 +32,7 @@ use anyhow::{Context, Result};
 use tracing::{error, warn};
 
 use self::keeper::Keeper;
+use self::standing::Making;
 use crate::config::Settings;
 use crate::deliver::{Heirs, Lanes, Outside, Prepared};
 use crate::plugin::Loader;
@@ -63,7 +64,7 @@ enum Message {
     /// New code has its instances, or could not be made.
     Made {
         name: String,
-        hash: u64,
+        making: Making,
         result: Result<Made>,
     },
     /// A change of code has come to its end.

@@ -15,20 +15,28 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) state: State,
+    /// The code whose instances are made, whatever runs meanwhile.
+    pub(super) making: Option<Making>,
     /// The code that could not take over: not to be tried again until there is other code, or it is time.
     failed: Option<Failed>,
 }
 
+/// What runs.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Its instances are made. `beside`: what runs meanwhile.
-    Starting { hash: u64, beside: Option<Code> },
     /// Its lane takes events.
     Running(Code),
     /// Its lane takes events; its workers change over to other code.
     Changing { from: Code, to: Code, change: Change },
     /// It has no lane.
     Absent,
+}
+
+/// Code whose instances are made. The number tells what has come to nothing from what is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Making {
+    pub(super) hash: u64,
+    pub(super) number: u64,
 }
 
 /// The code that runs, or is to.
@@ -62,7 +70,7 @@ impl Code {
 
 impl Standing {
     pub(super) fn new(state: State) -> Standing {
-        Standing { state, failed: None }
+        Standing { state, making: None, failed: None }
     }
 
     /// Is this code to be tried?
@@ -85,9 +93,9 @@ impl Standing {
         pause
     }
 
-    /// When it is to be tried again.
-    pub(super) fn again(&self) -> Option<Instant> {
-        self.failed.as_ref().and_then(|failed| failed.again)
+    /// When what has failed is to be tried again, if that is still to come.
+    pub(super) fn again(&self, now: Instant) -> Option<Instant> {
+        self.failed.as_ref().and_then(|failed| failed.again).filter(|again| *again > now)
     }
 
     /// It runs.
@@ -95,12 +103,11 @@ impl Standing {
         self.failed = None;
     }
 
-    /// Does its lane take events?
-    pub(super) fn has_lane(&self) -> bool {
+    /// The code that its lane runs, or changes over to.
+    pub(super) fn code(&self) -> Option<&Code> {
         match &self.state {
-            State::Starting { beside, .. } => beside.is_some(),
-            State::Running(_) | State::Changing { .. } => true,
-            State::Absent => false,
+            State::Running(code) | State::Changing { to: code, .. } => Some(code),
+            State::Absent => None,
         }
     }
 }

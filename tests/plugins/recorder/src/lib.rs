@@ -23,6 +23,7 @@
 //! | `no-new…` | its `new` fails |
 //! | `rejects…` | its `new` rejects the configuration |
 //! | `hang-new…` | its `new` comes back only when the file `hold_new` is gone |
+//! | `hang-end…` | its `shutdown` comes back only when the file `hold_end` is gone |
 #![forbid(unsafe_code)]
 
 use std::env::var_os;
@@ -46,6 +47,8 @@ struct Config {
     hold: Option<PathBuf>,
     /// While this file exists, the `new` of a build `hang-new…` does not come back.
     hold_new: Option<PathBuf>,
+    /// While this file exists, the `shutdown` of a build `hang-end…` does not come back.
+    hold_end: Option<PathBuf>,
     /// While this file exists, every answer is an error.
     fail_while: Option<PathBuf>,
     /// How long every event takes.
@@ -141,6 +144,9 @@ impl Plugin for Recorder {
     }
 
     fn shutdown(&mut self) -> Result<()> {
+        if build().starts_with("hang-end") {
+            wait_while(self.config.hold_end.as_deref(), "the end");
+        }
         self.record("shutdown", Value::Null, Value::Null)
     }
 }
