@@ -170,6 +170,70 @@ fn a_directory_that_is_away_for_a_moment_takes_no_plugin_with_it() {
     assert_eq!(host.count_logged(&["is removed"]), 0);
 }
 
+/// A plugin that was there at the start and fails: what lands until it works is for it.
+fn works_later(host: Host) {
+    host.write("old", "x");
+    wait_for_a_tick();
+    install(&host, FILE, &recorder("no-new"));
+    let host = host.start();
+    host.logged(&["told to fail for now"]);
+    host.write("meanwhile", "x");
+    install(&host, FILE, &recorder("two"));
+    host.handled("recorder", "meanwhile");
+    works(&host, "two");
+    assert_eq!((host.times_done("recorder", "meanwhile"), host.times_done("recorder", "old")), (1, 0));
+}
+
+#[test]
+fn what_lands_before_a_plugin_that_is_there_works_is_handled_when_it_does() {
+    works_later(host());
+}
+
+#[test]
+fn and_where_it_is_polled_too() {
+    works_later(host().arg("--poll=1s"));
+}
+
+#[test]
+fn and_over_a_restart_too() {
+    let host = host().args(["--state-dir", "state"]);
+    install(&host, FILE, &recorder("no-new"));
+    let host = host.start();
+    host.logged(&["told to fail for now"]);
+    host.write("meanwhile", "x");
+    wait_for_a_tick();
+    let place = Place::clone(&host);
+    host.stop().success();
+    install(&place, FILE, &recorder("two"));
+    let out = place.temp().join("recorder.jsonl");
+    let host = Host::at(place).env("RECORDER_OUT", out).args(["--state-dir", "state"]).start();
+    host.handled("recorder", "meanwhile");
+}
+
+#[test]
+fn what_is_moved_in_while_it_is_behind_from_the_start_is_handled() {
+    let host = host().arg("-r").plugin("print").args(["-e", "landed"]);
+    let host = host.set("plugin.recorder.queue=2").set("recorder.hold='{temp}/hold'");
+    let aside = host.temp().join("aside");
+    fs::create_dir(&aside).expect("its place is free");
+    for number in 0..10 {
+        fs::write(aside.join(format!("old{number}")), "x").expect("there is room");
+    }
+    wait_for_a_tick();
+    install(&host, FILE, &recorder("no-new"));
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    let new = (0..20).map(|number| format!("new{number}"));
+    new.clone().for_each(|file| host.write(file, "x"));
+    install(&host, FILE, &recorder("two"));
+    host.logged(&["WARN", "plugin `recorder` has fallen"]);
+    fs::rename(&aside, host.path("moved")).expect("its place is free");
+    let old = (0..10).map(|number| format!("moved/old{number}"));
+    host.all_handled("print", old.clone());
+    fs::remove_file(hold).expect("it is there");
+    host.all_handled("recorder", new.chain(old));
+}
+
 #[test]
 fn one_that_fails_is_tried_again_in_time_and_waits_without_turning() {
     let host = running("no-new").arg("-v");

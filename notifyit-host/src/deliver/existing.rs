@@ -34,8 +34,6 @@ pub(super) struct Look {
     of: Of,
     /// How many files it did not get that the subscription covers newly.
     skipped: u64,
-    /// Is it still to be taken, of a plugin that has come while the host runs? Until then whatever looks is the first.
-    pub(super) is_pending: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +57,6 @@ pub(super) enum Changed {
 
 impl Look {
     pub(super) fn new(look: FirstLook) -> Look {
-        let is_pending = false;
         let of = match look {
             FirstLook::Before(time) => Of::Everything(time),
             // What is not understood is taken for one that covered everything.
@@ -68,12 +65,7 @@ impl Look {
             }
             FirstLook::Taken => Of::Nothing,
         };
-        Look { of, skipped: 0, is_pending }
-    }
-
-    /// One that a lane has brought along which has come while the host runs.
-    pub(super) fn late(look: FirstLook) -> Look {
-        Look { is_pending: true, ..Look::new(look) }
+        Look { of, skipped: 0 }
     }
 
     /// Does a file that is unfinished count as one that was there before?

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
@@ -73,10 +74,12 @@ impl Inlet {
             let stays = known.iter().position(|(gate, _)| Arc::ptr_eq(&gate.lane, &seat.lane));
             let (gate, looks) = match stays {
                 Some(place) => known.swap_remove(place),
-                None => (
-                    Gate::new(Arc::clone(&seat.lane), From::Rescan),
-                    seat.looks.iter().cloned().map(Look::late).collect(),
-                ),
+                None => {
+                    // What the lane before it was offered may have been left by that.
+                    self.offered.forget(seat.lane.id);
+                    let looks = seat.looks.iter().cloned().map(Look::new).collect();
+                    (Gate::new(Arc::clone(&seat.lane), From::Rescan), looks)
+                }
             };
             self.gates.push(gate);
             self.looks.push(looks);
@@ -93,32 +96,30 @@ impl Inlet {
     }
 
     /// A look for a lane that has come while the host runs has been taken: of every watch whose directories the order
-    /// goes through.
+    /// goes through. What was there before is finished then, whether or not there was room for the rest.
     fn late_looks_taken(&mut self, order: &Order) {
         let of_root = |root: &NodeId, watch: usize| {
             let tree = self.tree.read();
             tree.is_known(*root) && usize::from(tree.watch(*root).0) == watch
         };
         let there: FxHashSet<WatchId> = match order {
-            Order::Behind(_) => self.watches_there(),
+            Order::Joined(_) => self.watches_there(),
             _ => FxHashSet::default(),
         };
         let is_there = |watch: usize| u16::try_from(watch).is_ok_and(|id| there.contains(&WatchId(id)));
         let goes_through = |watch: usize, lane: LaneId| match order {
-            Order::Behind(only) => *only == lane && is_there(watch) && !self.is_polled(watch),
+            Order::Joined(only) => *only == lane && is_there(watch) && !self.is_polled(watch),
             Order::Poll { root, .. } | Order::Root(root) => of_root(root, watch),
             _ => false,
         };
-        let mut taken = Vec::new();
-        for (place, (gate, looks)) in self.gates.iter().zip(&self.looks).enumerate() {
-            let due = looks.iter().enumerate().filter(|(_, look)| look.is_pending);
-            let due = due.filter(|(watch, _)| !gate.is_refusing() && goes_through(*watch, gate.lane.id));
-            taken.extend(due.map(|(watch, _)| (place, watch)));
-        }
-        for (place, watch) in taken {
-            self.looks[place][watch].is_pending = false;
-            let (lane, name) = (&self.gates[place].lane.name, &self.names[watch]);
-            self.ledger.first_looks_taken(&|instance, watch| instance == lane && watch == name);
+        for seat in self.seats.iter() {
+            for (watch, name) in self.names.iter().enumerate() {
+                if seat.is_pending(watch) && goes_through(watch, seat.lane.id) {
+                    seat.pending[watch].store(false, Ordering::Release);
+                    let lane = &seat.lane.name;
+                    self.ledger.first_looks_taken(&|instance, watch| instance == lane && watch == name);
+                }
+            }
         }
     }
 
@@ -126,9 +127,9 @@ impl Inlet {
         let changed = found.stat.ctime_nanos;
         let before = |nanos: u64| if changed < nanos { Judgement::Finish } else { Judgement::Deliver };
         let watch = usize::from(found.watch.0);
-        if self.looks[lane][watch].is_pending && !matches!(found.order, Order::NewDirectories { .. }) {
-            let changed = if self.is_polled(watch) { Changed::Before } else { Changed::At(changed) };
-            return self.judge_existing(found, relative, lane, changed);
+        if self.seats[lane].is_pending(watch) && !matches!(found.order, Order::NewDirectories { .. }) {
+            // Where it is polled, too: the host is at work, and what lands before the poll is through is new.
+            return self.judge_existing(found, relative, lane, Changed::At(changed));
         }
         match found.order {
             Order::Poll { turn: Turn::AtStart, .. } => {
@@ -151,10 +152,12 @@ impl Inlet {
                 }
             }
             Order::NewDirectories { arrival: Arrival::Doubted, since_nanos, .. } => before(*since_nanos),
-            Order::Overflow | Order::Behind(_) | Order::Poll { .. } | Order::Quiet { .. } => {
-                Judgement::Deliver
-            }
-            Order::Prune => Judgement::Deliver,
+            Order::Overflow
+            | Order::Behind(_)
+            | Order::Joined(_)
+            | Order::Poll { .. }
+            | Order::Quiet { .. }
+            | Order::Prune => Judgement::Deliver,
         }
     }
 
@@ -197,8 +200,8 @@ impl Inlet {
             .map(|(_, name)| name.as_str())
             .collect();
         let late = |lane: &str| {
-            let place = self.gates.iter().position(|gate| gate.lane.name == lane);
-            place.is_none_or(|place| self.looks[place].iter().any(|look| look.is_pending))
+            let seat = self.seats.iter().find(|seat| seat.lane.name == lane);
+            seat.is_none_or(|seat| (0..self.names.len()).any(|watch| seat.is_pending(watch)))
         };
         self.ledger.first_looks_taken(&|lane, watch| there.contains(&watch) && !late(lane));
     }
@@ -220,7 +223,7 @@ impl Inlet {
     fn found_for(&mut self, lane: usize, found: &Found<'_>, relative: &Path) -> bool {
         let gate = &self.gates[lane];
         let id = gate.lane.id;
-        if matches!(found.order, Order::Behind(only) if *only != id) {
+        if matches!(found.order, Order::Behind(only) | Order::Joined(only) if *only != id) {
             return false;
         }
         let Some(kind) = gate.lane.subscription.wants_file(found.watch, relative) else { return false };

@@ -1,6 +1,7 @@
 //! Which lanes take events: plugins come and go while the source and the rescan run. Each of those has gates of its own
 //! and makes them anew when the lineup has changed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::lane::Lane;
@@ -16,6 +17,15 @@ pub(super) struct Seat {
     pub(super) lane: Arc<Lane>,
     /// Its first look at each watch.
     pub(super) looks: Arc<[FirstLook]>,
+    /// Of each: is it still to be taken, of a lane that has come while the host runs? Until then whatever looks is the
+    /// first.
+    pub(super) pending: Arc<[AtomicBool]>,
+}
+
+impl Seat {
+    pub(super) fn is_pending(&self, watch: usize) -> bool {
+        self.pending[watch].load(Ordering::Acquire)
+    }
 }
 
 impl Lineup {

@@ -48,6 +48,7 @@ mod report;
 pub mod retry;
 mod watchdog;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -162,7 +163,17 @@ struct State {
 
 /// A lane whose workers have their instances, and that takes no events yet. Dropped, its workers shut it down.
 #[derive(Debug)]
-pub struct Prepared(Crew);
+pub struct Prepared {
+    crew: Crew,
+    looks: Arc<[FirstLook]>,
+}
+
+/// When a lane comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrives {
+    AtStart,
+    Late,
+}
 
 /// What becomes of the rest that lies in a lane when another takes its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,24 +212,25 @@ impl Lanes {
         Lanes { outside, watches, lineup: Arc::default(), state: Mutex::default() }
     }
 
-    /// Starts a lane's workers and waits until each has its instance.
+    /// Starts a lane's workers and waits until each has its instance. What last changed before `since` (nanoseconds since
+    /// 1970) was there before it, unless it is known from an earlier time: one that cannot be made now, too.
     ///
     /// # Errors
     ///
-    /// A plugin that cannot be made, or no thread to be had.
-    pub fn prepare(&self, spec: LaneSpec) -> Result<Prepared> {
+    /// The ledger cannot be written; a plugin that cannot be made, or no thread to be had.
+    pub fn prepare(&self, spec: LaneSpec, since: u64) -> Result<Prepared> {
         let id = self.outside.ledger.lane_of(&spec.name)?;
-        Crew::start(id, spec, &self.outside).map(Prepared)
+        let looks = self.first_looks(&spec, since)?;
+        Crew::start(id, spec, &self.outside).map(|crew| Prepared { crew, looks })
     }
 
-    /// The lane takes events from now on, before the source has started. What last changed before `since` (nanoseconds
-    /// since 1970) was there before it, unless it is known from an earlier time.
+    /// The lane takes events from now on, before the source has started.
     ///
     /// # Errors
     ///
-    /// The ledger cannot be written; the host is stopping.
-    pub fn admit(&self, prepared: Prepared, since: u64) -> Result<()> {
-        self.seat(prepared, since, Duration::ZERO).map(drop)
+    /// The host is stopping, or no thread to be had.
+    pub fn admit(&self, prepared: Prepared) -> Result<()> {
+        self.seat(prepared, Arrives::AtStart, Duration::ZERO).map(drop)
     }
 
     /// The same while the source runs: then what is there is looked for, for that plugin. A lane that had its name
@@ -228,28 +240,27 @@ impl Lanes {
     /// # Errors
     ///
     /// As [`Lanes::admit`].
-    pub fn join(&self, prepared: Prepared, since: u64, rest: Rest, within: Duration) -> Result<()> {
-        let id = prepared.0.lane.id;
+    pub fn join(&self, prepared: Prepared, rest: Rest, within: Duration) -> Result<()> {
+        let id = prepared.crew.lane.id;
         // For what lies there, or for the calls in hand alone.
         let (rest, calls) = match rest {
             Rest::IsHandled => (within, Duration::ZERO),
             Rest::IsFound => (Duration::ZERO, within),
         };
-        let old = self.seat(prepared, since, calls)?;
+        let old = self.seat(prepared, Arrives::Late, calls)?;
         let rescans = self.outside.rescans.clone();
         self.outside.source.lineup_changed(move || {
             if let Some(old) = old {
                 old.close(Instant::now() + rest);
             }
-            rescans.order(Order::Behind(id));
+            rescans.order(Order::Joined(id));
         });
         Ok(())
     }
 
     /// Returns the lane that has to leave its place; its calls in hand are waited for as long as `calls`.
-    fn seat(&self, prepared: Prepared, since: u64, calls: Duration) -> Result<Option<Arc<Lane>>> {
-        let Prepared(crew) = prepared;
-        let looks = self.first_looks(&crew.lane, since)?;
+    fn seat(&self, prepared: Prepared, arrives: Arrives, calls: Duration) -> Result<Option<Arc<Lane>>> {
+        let Prepared { crew, looks } = prepared;
         let mut state = self.lock();
         if state.is_stopped {
             bail!("the host is stopping");
@@ -259,7 +270,8 @@ impl Lanes {
         }
         let old = state.crews.iter_mut().find(|old| old.is_in(&crew.lane.name));
         let old = old.map(|old| old.is_to_leave(calls));
-        self.lineup.add(Seat { lane: Arc::clone(&crew.lane), looks });
+        let pending = looks.iter().map(|_| AtomicBool::new(arrives == Arrives::Late)).collect();
+        self.lineup.add(Seat { lane: Arc::clone(&crew.lane), looks, pending });
         state.crews.push(crew);
         state.begin_who_may();
         Ok(old)
@@ -324,7 +336,7 @@ impl Lanes {
         Inlet::new(lineup, Arc::clone(ledger), tree, self.watches.clone(), places.watches.clone())
     }
 
-    fn first_looks(&self, lane: &Lane, since: u64) -> Result<Arc<[FirstLook]>> {
+    fn first_looks(&self, lane: &LaneSpec, since: u64) -> Result<Arc<[FirstLook]>> {
         let Outside { places, ledger, .. } = &self.outside;
         let look = |(id, (watch, terms)): (u16, (&String, &Terms))| {
             let Terms { patterns, recursive, .. } = terms;

@@ -27,6 +27,11 @@ impl Offered {
         self.0.entry(lane).or_default().insert(version, now);
     }
 
+    /// What was put into this lane may be put in again.
+    pub(super) fn forget(&mut self, lane: LaneId) {
+        self.0.remove(&lane);
+    }
+
     /// What was put in long ago may be put in again.
     pub(super) fn forget_older_than(&mut self, now: Instant) {
         self.0.retain(|_, versions| {

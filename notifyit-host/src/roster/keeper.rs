@@ -75,8 +75,8 @@ impl Keeper {
             let name = member.settings.name.clone();
             spec::say_fewer_workers(&member);
             let made = spec::of(&self.settings, &member, &self.services)
-                .and_then(|spec| self.lanes.prepare(spec))
-                .and_then(|prepared| self.lanes.admit(prepared, since));
+                .and_then(|spec| self.lanes.prepare(spec, since))
+                .and_then(|prepared| self.lanes.admit(prepared));
             let standing = match made {
                 Ok(()) => Standing::new(State::Running(code)),
                 Err(error) if is_fatal(member.by) => return Err(error),
@@ -195,13 +195,13 @@ impl Keeper {
         self.makings += 1;
         let making = Making { hash, number: self.makings };
         let (lanes, messages) = (Arc::clone(&self.lanes), self.messages.clone());
-        let of = name.clone();
+        let (of, since) = (name.clone(), member.since_nanos);
         let make = move || {
             let result = if is_for_lane {
                 let made = Heirs::make(spec.create, spec.workers).map(Made::Heirs);
                 made.map_err(|error| Error::new(error).context(format!("failed to start plugin `{of}`")))
             } else {
-                lanes.prepare(spec).map(Made::Lane)
+                lanes.prepare(spec, since).map(Made::Lane)
             };
             // If nobody is there any more, what was made is shut down.
             let _ = messages.send(Message::Made { name: of, making, result });
@@ -247,7 +247,7 @@ impl Keeper {
             (Made::Lane(prepared), beside) => {
                 let is_recoverable = beside.as_ref().is_none_or(|old| old.shape.is_recoverable());
                 let rest = if is_recoverable { Rest::IsFound } else { Rest::IsHandled };
-                self.lanes.join(prepared, member.since_nanos, rest, self.settings.grace)?;
+                self.lanes.join(prepared, rest, self.settings.grace)?;
                 spec::say_fewer_workers(member);
                 match beside {
                     Some(old) => info!("plugin `{name}` is replaced: {to} runs now, in the place of {old}"),

@@ -97,7 +97,10 @@ impl Store {
             self.write_look(&name, &look)?;
         }
         if !look.taken {
-            self.inner.lock().first_looks.push((lane.to_owned(), watch.to_owned()));
+            let (to_take, of) = (&mut self.inner.lock().first_looks, (lane.to_owned(), watch.to_owned()));
+            if !to_take.contains(&of) {
+                to_take.push(of);
+            }
         }
         Ok(look.to_take())
     }

@@ -54,7 +54,7 @@ pub enum Share {
 
 impl State {
     fn order(&mut self, order: Order) {
-        if matches!(order, Order::Behind(_)) {
+        if matches!(order, Order::Behind(_) | Order::Joined(_)) {
             self.timers.hurry_polls(Instant::now());
         }
         if matches!(order, Order::Unwatched { .. }) {

@@ -50,6 +50,8 @@ pub enum Order {
     Overflow,
     /// A lane has had no room.
     Behind(LaneId),
+    /// A lane has come while the host runs: its first look, which goes to the end whether or not it has room.
+    Joined(LaneId),
     /// A root is there, or there again.
     Root(NodeId),
     /// Directories without a watch, each by its parent and its name there.
@@ -123,6 +125,7 @@ impl Order {
             Order::NewDirectories { .. } => "new directories",
             Order::Overflow => "overflow",
             Order::Behind(_) => "a plugin that was behind",
+            Order::Joined(_) => "a plugin that has come",
             Order::Root(_) => "a root that is there again",
             Order::Unwatched { .. } => "directories without a watch",
             Order::Prune => "pruning",
@@ -138,6 +141,7 @@ impl Order {
             Order::NewDirectories { .. } => Origin::NewDirectory,
             Order::Overflow
             | Order::Behind(_)
+            | Order::Joined(_)
             | Order::Root(_)
             | Order::Unwatched { .. }
             | Order::Prune
@@ -263,7 +267,7 @@ impl<F: Finder> Rescan<F> {
             Order::Root(_) | Order::Poll { .. } | Order::Unwatched { .. } => Vec::new(),
             Order::Prune if !self.can_reach_all() || !self.are_all_there() => return,
             Order::Behind(lane) => self.all_for(*lane),
-            Order::Overflow | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
+            Order::Overflow | Order::Joined(_) | Order::Prune | Order::Quiet { .. } => self.tree.read().all(),
         };
         let mut tally = Tally::default();
         self.note_roots(order);

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use inotify::EventMask;
@@ -163,7 +164,11 @@ impl World {
         let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
         worker.make_instance().unwrap();
         let lineup = Arc::new(Lineup::default());
-        lineup.add(Seat { lane, looks: Arc::from([FirstLook::Taken]) });
+        lineup.add(Seat {
+            lane,
+            looks: Arc::from([FirstLook::Taken]),
+            pending: Arc::from([AtomicBool::new(false)]),
+        });
         let (entrance_tree, entrance_ledger) = (Arc::clone(&tree), Arc::clone(&ledger));
         let entrance = Entrance::new(Arc::clone(&lineup), vec![everything()], entrance_tree, entrance_ledger);
         let watch = Terms { patterns: everything(), recursive: true, existing: Existing::Skip };
