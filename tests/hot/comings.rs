@@ -244,3 +244,12 @@ fn one_that_fails_is_tried_again_in_time_and_waits_without_turning() {
     assert!(took < Duration::from_secs(8), "{took:?} for pauses of 1 and 2 seconds");
     assert!(used < took / 4, "{used:?} of processor time in {took:?}");
 }
+
+#[test]
+fn why_a_plugin_is_left_out_is_said_before_that_its_settings_are_for_none() {
+    let host = host().set("recorder.slow_ms=1");
+    install(&host, FILE, b"\x7fELF but no more");
+    let exit = host.run();
+    exit.code(2);
+    assert_eq!(exit.lines(&["WARN", FILE, "failed to load"]).len(), 1);
+}

@@ -47,6 +47,8 @@ pub(super) struct Lane {
     /// How often events of this lane were lost, by the kernel or for want of room.
     losses: AtomicU64,
     closing: OnceLock<Instant>,
+    /// Another lane finds what this one leaves.
+    gives_way: AtomicBool,
 }
 
 /// Who puts an event in.
@@ -124,6 +126,7 @@ impl Lane {
             not_kept: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             closing: OnceLock::new(),
+            gives_way: AtomicBool::new(false),
         }
     }
 
@@ -235,6 +238,17 @@ impl Lane {
     pub(super) fn close(&self, until: Instant) {
         let _ = self.closing.set(until);
         self.nudge();
+    }
+
+    /// No more events come; what is left another lane finds.
+    pub(super) fn give_way(&self) {
+        self.gives_way.store(true, Ordering::Release);
+        self.close(Instant::now());
+    }
+
+    /// Does another lane find what it leaves?
+    pub(super) fn gives_way(&self) -> bool {
+        self.gives_way.load(Ordering::Acquire)
     }
 
     /// Until when workers may go on, once the lane is closing.

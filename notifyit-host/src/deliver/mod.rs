@@ -242,16 +242,14 @@ impl Lanes {
     /// As [`Lanes::admit`].
     pub fn join(&self, prepared: Prepared, rest: Rest, within: Duration) -> Result<()> {
         let id = prepared.crew.lane.id;
-        // For what lies there, or for the calls in hand alone.
-        let (rest, calls) = match rest {
-            Rest::IsHandled => (within, Duration::ZERO),
-            Rest::IsFound => (Duration::ZERO, within),
-        };
+        let calls = if rest == Rest::IsFound { within } else { Duration::ZERO };
         let old = self.seat(prepared, Arrives::Late, calls)?;
         let rescans = self.outside.rescans.clone();
         self.outside.source.lineup_changed(move || {
-            if let Some(old) = old {
-                old.close(Instant::now() + rest);
+            match (old, rest) {
+                (Some(old), Rest::IsFound) => old.give_way(),
+                (Some(old), Rest::IsHandled) => old.close(Instant::now() + within),
+                (None, _) => {}
             }
             rescans.order(Order::Joined(id));
         });

@@ -86,6 +86,9 @@ impl Lane {
 
     /// A stop leaves a file.
     pub(super) fn say_left(&self, path: &Path) {
+        if self.gives_way() {
+            return debug!("what runs as plugin `{}` now is to handle {path:?}", self.name);
+        }
         info!("plugin `{}` has not handled {path:?}", self.name);
     }
 

@@ -333,14 +333,17 @@ fn say_failed(is_news: bool, error: &Error, goes_on: Option<&Code>, pause: Optio
 }
 
 fn say_departed(name: &str, left: Option<Left>, is_followed: bool) {
-    let is_left = left.is_some();
-    left.iter().for_each(Left::say);
-    match (is_left, is_followed) {
-        (false, false) => info!("plugin `{name}` has gone"),
-        (true, false) => info!("plugin `{name}` has gone; what it left is handled when it is back"),
-        (false, true) => debug!("what ran as plugin `{name}` before has gone"),
-        (true, true) => {
-            info!("what ran as plugin `{name}` before has gone; what it left is handled by what runs now")
+    match left {
+        None if is_followed => debug!("what ran as plugin `{name}` before has gone"),
+        None => info!("plugin `{name}` has gone"),
+        // What it had not begun is found by what runs now.
+        Some(Left::Named { count, .. }) if is_followed => {
+            debug!("what ran as plugin `{name}` before has gone, and left {count} events to what runs now");
+        }
+        Some(left) => {
+            left.say();
+            let who = if is_followed { "by what runs now" } else { "when it is back" };
+            info!("plugin `{name}` has gone; what it left is handled {who}");
         }
     }
 }

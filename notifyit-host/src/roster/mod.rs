@@ -98,11 +98,12 @@ pub fn first_look(set: &mut Set, settings: &Settings) -> Result<Look> {
         thread::sleep(Duration::from_millis(20));
         look = set.look(settings);
     }
+    // Before what follows from them: that there is no plugin of some name.
+    look.problems.iter().filter(|problem| problem.by == By::DropIn).for_each(Problem::say);
     let look = look.at_start(settings)?;
     if look.members.is_empty() {
         warn!("no plugin runs yet; one that is copied into {:?} runs at once", settings.plugin_dirs);
     }
-    look.problems.iter().for_each(Problem::say);
     Ok(look)
 }
 
