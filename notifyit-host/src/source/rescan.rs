@@ -139,14 +139,7 @@ impl Order {
         match self {
             Order::Start { .. } | Order::Poll { turn: Turn::AtStart, .. } => Origin::Start,
             Order::NewDirectories { .. } => Origin::NewDirectory,
-            Order::Overflow
-            | Order::Behind(_)
-            | Order::Joined(_)
-            | Order::Root(_)
-            | Order::Unwatched { .. }
-            | Order::Prune
-            | Order::Poll { .. }
-            | Order::Quiet { .. } => Origin::Rescan,
+            _ => Origin::Rescan,
         }
     }
 
