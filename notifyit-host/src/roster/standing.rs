@@ -120,10 +120,10 @@ mod tests {
     fn what_fails_is_tried_again_after_growing_pauses_and_other_code_at_once() {
         let (mut standing, now) = (Standing::new(State::Absent), Instant::now());
         let seconds = |n| Some(Duration::from_secs(n));
-        assert!(standing.is_news(7) && standing.again().is_none());
+        assert!(standing.is_news(7) && standing.again(now).is_none());
         let pauses = [(); 8].map(|()| standing.has_failed(7, true, now));
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60].map(seconds));
-        assert_eq!(standing.again(), Some(now + LONGEST));
+        assert_eq!((standing.again(now), standing.again(now + LONGEST)), (Some(now + LONGEST), None));
         assert!(!standing.is_news(7) && standing.is_news(8));
         let later = now + LONGEST;
         assert_eq!(
