@@ -194,7 +194,7 @@ impl Attempt {
         tree.is_known(event.node).then(|| tree.serial(event.node))
     }
 
-    /// Is what lies at an event's place now another version, or another file, than this stamp's? If nothing does, the
+    /// Is what lies at an event's place now another file than this stamp's? If nothing does, the
     /// rename that it left by is still to be told, and the ledger will be compared then.
     pub(super) fn is_other(&self, event: &FileEvent, stamp: Stamp) -> bool {
         let (path, terms) = {
@@ -204,7 +204,7 @@ impl Attempt {
             }
             (tree.path(event.node).join(&*event.name), tree.terms(tree.watch(event.node)))
         };
-        matches!(sys::stat(&path), Ok(Some(stat)) if Stamp::of(&terms.stamp(stat)) != stamp)
+        matches!(sys::stat(&path), Ok(Some(stat)) if Stamp::of(&terms.stamp(stat)).is_of_another_file(&stamp))
     }
 
     /// An event that a rescan has found goes on where the ledger says that it stands. Returns how long it has to wait

@@ -149,7 +149,7 @@ fn mistaken(
         return None;
     }
     let stamp = Stamp::of(&terms.stamp(sys::stat(&path).ok().flatten()?));
-    (!ledger.has(lane.id, place, stamp)).then_some((kind, Certainty::Supposed))
+    ledger.is_of_another_file(lane.id, place, stamp).then_some((kind, Certainty::Supposed))
 }
 
 /// Events of one path always go to the same worker.

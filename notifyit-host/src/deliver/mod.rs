@@ -12,6 +12,7 @@
 //! | `successor` | new code for a lane that goes on |
 //! | `lane` | a plugin's bounded queue and what its workers share |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
+//! | `ending` | what a worker leaves, and its last call |
 //! | `burst` | what is done, until a flush has made it safe |
 //! | `racy` | what is done, until its stamp tells the file's versions apart |
 //! | `attempt` | where the file is now, what it is like, the call |
@@ -35,6 +36,7 @@ mod lineup;
 mod successor;
 mod lane;
 mod worker;
+mod ending;
 mod burst;
 mod racy;
 mod attempt;

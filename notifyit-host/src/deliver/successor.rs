@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::Create;
 use super::worker::Worker;
-use crate::plugin::{CreateError, Instance, Reply};
+use crate::plugin::{CreateError, Instance};
 
 /// Code that can take the place of a lane's: an instance of it for each worker.
 pub struct Heirs {
@@ -130,15 +130,6 @@ impl Worker {
         self.lane.pause.try_now(Instant::now());
         if successor.to_change_over.fetch_sub(1, Ordering::AcqRel) == 1 {
             (successor.ended)();
-        }
-    }
-
-    /// The last call of an instance.
-    pub(super) fn shut_down(&self, mut instance: Instance) {
-        match instance.shutdown() {
-            Reply::Done => {}
-            Reply::Panicked { message } => self.lane.say_panic(&message),
-            Reply::Retry { message, .. } | Reply::Reject { message } => self.lane.say_shutdown(&message),
         }
     }
 }

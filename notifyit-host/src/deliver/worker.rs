@@ -8,7 +8,7 @@ use super::attempt::{Attempt, Tried};
 use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
 use super::racy::Holding;
-use super::retry::{Arrival, FENCES, Waiting, Work, supposed_twice};
+use super::retry::{Arrival, FENCES, Waiting, Work};
 use super::{Create, Outside};
 use notifyit_plugin_api::Blame;
 
@@ -18,8 +18,6 @@ use crate::source::closes::CloseWatch;
 
 /// A burst is flushed when it is this long, or when nothing waits.
 const BURST: usize = 1024;
-/// So many files are named, for each worker, when a stop leaves them.
-const NAMED: usize = 100;
 /// Between the two fences that show that a missing file was not renamed: the kernel tells of a rename a moment
 /// *behind* doing it.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -83,18 +81,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         while self.turn() == Flow::GoOn {}
         self.flush();
-        self.count_left();
-        if let Some(instance) = self.instance.take() {
-            self.shut_down(instance);
-        }
-    }
-
-    /// The lane is not to be, after all.
-    pub(super) fn dismiss(mut self) {
-        self.count_left();
-        if let Some(instance) = self.instance.take() {
-            self.shut_down(instance);
-        }
+        self.dismiss();
     }
 
     fn turn(&mut self) -> Flow {
@@ -395,26 +382,7 @@ impl Worker {
         }
     }
 
-    /// What is left when the lane stops is told as a number of events: of those that only suppose what another one
-    /// tells for sure, or that suppose the same, one counts.
-    fn count_left(&mut self) {
-        let mut left = self.waiting.drain();
-        let mut inbox = VecDeque::new();
-        self.desk().fetch(&mut inbox);
-        for message in self.local.drain(..).chain(inbox) {
-            if let Message::Event(event) = message {
-                left.push(event);
-            }
-        }
-        let doubled = supposed_twice(&mut left);
-        self.lane.settled(doubled);
-        for event in left.iter().take(NAMED) {
-            self.attempt.locate(event);
-            self.lane.say_left(self.attempt.path());
-        }
-    }
-
-    fn desk(&self) -> &super::lane::Desk {
+    pub(super) fn desk(&self) -> &super::lane::Desk {
         &self.lane.desks[self.index]
     }
 }

@@ -43,6 +43,12 @@ impl Stamp {
         *self == seen || *self == Stamp { inode: 0, ..seen }
     }
 
+    /// Are these of two files? One that has but another time or size is the same file: `rsync` sets the time of what it has
+    /// closed. Where inodes do not last, whatever differs may be another file.
+    pub fn is_of_another_file(&self, other: &Stamp) -> bool {
+        if self.inode == 0 || other.inode == 0 { self != other } else { self.inode != other.inode }
+    }
+
     /// The file's part of what is told of it: inode, size, and modification time in seconds and nanoseconds.
     pub fn parts(&self) -> (u64, u64, i64, u32) {
         (self.inode, self.size, self.mtime_seconds, self.mtime_nanos)
@@ -182,6 +188,16 @@ impl Ledger {
         match self {
             Ledger::Memory(memory) => memory.knows(lane, place),
             Ledger::Store(store) => store.get(lane, place).is_some(),
+        }
+    }
+
+    /// Has this lane finished what was at that place, and is that another file than the one with this stamp?
+    pub fn is_of_another_file(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) -> bool {
+        match self {
+            Ledger::Memory(memory) => memory.is_of_another_file(lane, place, stamp),
+            Ledger::Store(store) => {
+                store.get(lane, place).is_some_and(|known| known.is_of_another_file(&stamp))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Of a file two hashes are kept, of its place and of its stamp, with keys that no file's author can know: a million
 //! files take 35 MB. Two places that share a hash cost a duplicate. Two versions of one file that do would cost the
-//! newer one; that is one chance in 2^64 for each file that is written again unseen.
+//! newer one; that is one chance in 2^48 for each file that is written again unseen.
 //!
 //! A million entries are held in memory, and what comes beyond in an unlinked temporary file (see `hashes`, `spill`), so
 //! that memory stays bounded however many files land. Pruning begins a new table and a new file, and copies what is
@@ -43,6 +43,9 @@ use crate::event::LaneId;
 const WORTH_PRUNING: usize = 100_000;
 /// So many entries are held in memory, in all lanes together.
 const MOST_IN_MEMORY: usize = 1_000_000;
+
+/// The bits of a stamp's hash that tell one inode from another.
+const OF_INODE: u64 = 0xffff;
 
 /// See the module. One lock for each lane, held for a look-up.
 #[derive(Debug)]
@@ -151,6 +154,12 @@ impl Memory {
         self.lane(lane).get(self.hash(place)).is_some()
     }
 
+    pub(super) fn is_of_another_file(&self, lane: LaneId, place: Place<'_>, stamp: Stamp) -> bool {
+        let Some(known) = self.lane(lane).get(self.hash(place)) else { return false };
+        let differing = known ^ self.hash_of(stamp);
+        if stamp.inode == 0 { differing != 0 } else { differing & OF_INODE != 0 }
+    }
+
     /// What is known of the file at one place is known of the one at another, and nothing else is.
     pub(super) fn rename(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
         let (from, to) = (self.hash(from), self.hash(to));
@@ -250,9 +259,10 @@ impl Memory {
         self.keys.hash_one(place).max(1)
     }
 
-    /// Never 0.
+    /// Never 0. Some bits are the inode's alone.
     fn hash_of(&self, stamp: Stamp) -> u64 {
-        self.keys.hash_one(stamp).max(1)
+        let (stamp, inode) = (self.keys.hash_one(stamp), self.keys.hash_one(stamp.inode));
+        ((stamp & !OF_INODE) | (inode & OF_INODE)).max(1)
     }
 
     fn directories(&self) -> MutexGuard<'_, Directories> {
