@@ -11,7 +11,11 @@ fn of_two_files_with_one_name_the_first_runs_and_the_other_when_that_is_gone() {
     let host = running("one").start();
     works(&host, "one");
     let second = install(&host, "zzz.so", &recorder("two"));
-    host.logged(&["WARN", "zzz.so", "is not run: another file is plugin `recorder` already"]);
+    let first = format!(
+        "is not run: {:?} is plugin `recorder` already; remove one of them",
+        host.plugins().join(FILE)
+    );
+    host.logged(&["WARN", "zzz.so", &first]);
     host.alive("recorder");
     fs::remove_file(host.plugins().join(FILE)).expect("it is there");
     works(&host, "two");

@@ -221,11 +221,15 @@ impl Finding<'_> {
             let Some((library, since_nanos)) = self.usable(By::DropIn, &file, looked) else { continue };
             let name = library.info.name.clone();
             let Some(settings) = settings.plugins.drop_in(&name, &file) else { continue };
-            if self.names.insert(name.clone()) {
-                self.look.members.push(Member { settings, library, by: By::DropIn, since_nanos });
-            } else {
-                let error = anyhow!("{file:?} is not run: another file is plugin `{name}` already");
+            let first = self.look.members.iter().find(|member| member.settings.name == name);
+            if let Some(first) = first {
+                let first = &first.library.file;
+                let error =
+                    anyhow!("{file:?} is not run: {first:?} is plugin `{name}` already; remove one of them");
                 self.problem(By::DropIn, Some(file), error);
+            } else {
+                self.names.insert(name);
+                self.look.members.push(Member { settings, library, by: By::DropIn, since_nanos });
             }
         }
     }
