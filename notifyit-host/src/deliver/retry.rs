@@ -114,7 +114,8 @@ struct Entry {
 /// What a worker has put off. Bounded by the lane's queue: everything in here counts as queued.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    entries: HashMap<Key, Entry>,
+    /// Boxed: a rescan may put off half a queue at once, and a table that grows is there twice.
+    entries: HashMap<Key, Box<Entry>>,
     due: BTreeMap<(Instant, u64), Key>,
     fenced: HashMap<u64, Key>,
     serial: u64,
@@ -174,12 +175,12 @@ impl Waiting {
             Some(due) => drop(self.due.insert((due, serial), key.clone())),
             None => drop(self.fenced.insert(serial, key.clone())),
         }
-        self.entries.insert(key, Entry { work, due, serial, behind });
+        self.entries.insert(key, Box::new(Entry { work, due, serial, behind }));
         settled
     }
 
     /// Takes what waits for a file out, wherever it is noted.
-    fn take(&mut self, key: &Key) -> Option<Entry> {
+    fn take(&mut self, key: &Key) -> Option<Box<Entry>> {
         let entry = self.entries.remove(key)?;
         match entry.due {
             Some(due) => drop(self.due.remove(&(due, entry.serial))),
@@ -249,7 +250,7 @@ impl Waiting {
     pub(super) fn has_news(&self, event: &FileEvent) -> bool {
         let is_news = |event: &FileEvent| event.is_landing() && !event.is_found();
         let has_news = |entry: &Entry| is_news(&entry.work.event) || entry.behind.iter().any(is_news);
-        !self.entries.is_empty() && self.entries.get(&key(event)).is_some_and(has_news)
+        !self.entries.is_empty() && self.entries.get(&key(event)).is_some_and(|entry| has_news(entry))
     }
 
     /// An event arrives: what waits for its file?
