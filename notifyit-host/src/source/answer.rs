@@ -20,6 +20,7 @@ impl<S: Sink> Source<S> {
             match request {
                 Request::Fence(reply) => self.fences.set(self.queued_bytes(), reply),
                 Request::CheckRoots => self.check_roots(),
+                Request::LookFor(unreached) => self.unreached.push(unreached),
                 Request::WatchClose { id, file, reply } => self.watch_close(id, &file, reply),
                 Request::ForgetClose(id) => self.forget_close(id),
                 Request::Listen(directories, bell) => self.listen(&directories, bell),

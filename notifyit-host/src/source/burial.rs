@@ -34,6 +34,12 @@ impl Tree {
         self.node_mut(id).identity = identity;
     }
 
+    /// Is what has that identity another directory, for all that is known?
+    pub fn is_other(&self, id: NodeId, identity: Option<u64>) -> bool {
+        let known = self.known(id).and_then(|node| node.identity);
+        known.is_some() && identity.is_some() && known != identity
+    }
+
     /// The buried directory of that identity.
     pub fn buried_as(&self, watch: WatchId, identity: u64) -> Option<NodeId> {
         self.graves.get(&(watch, identity)).copied()

@@ -1,12 +1,9 @@
 //! Which node a directory is, once it has its watch: the one it was looked for as, or one that it was all along.
 
-use std::os::unix::ffi::OsStrExt;
-
 use super::Sink;
 use super::follow::{Look, Refusal};
 use super::inotify::Source;
 use super::rescan::Arrival;
-use super::walk;
 use crate::event::NodeId;
 use crate::sys::{self, Identity};
 
@@ -67,10 +64,7 @@ impl<S: Sink> Source<S> {
 
     /// Which directory lies at a node's path.
     fn identity_at(&self, node: NodeId) -> Option<Identity> {
-        let relative = self.tree.read().relative_dir(node);
-        let top = walk::open_root(self.root_of(node)).ok()?;
-        let directory = top.open_beneath(relative.as_os_str().as_bytes()).ok()?;
-        sys::identity_of(&directory).ok()
+        sys::identity_of(&self.open(node).ok()?).ok()
     }
 
     /// Was the directory that a node was made for in the tree before, and taken out of it for another reason than its

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::closes::{Counts, OnClose};
+use super::unreached::Unreached;
 use rustix::event::{EventfdFlags, eventfd};
 
 /// What other threads may ask of the source.
@@ -20,6 +21,8 @@ pub(super) enum Request {
     Fence(Reply),
     /// Something was missing: are the roots still the same?
     CheckRoots,
+    /// A rescan has not found these directories.
+    LookFor(Unreached),
     /// Other plugins run than before. Call back when events go by that.
     LineupChanged(Reply),
     /// Ring when something happens in one of these directories, and in no other.
@@ -85,6 +88,11 @@ impl SourceHandle {
     /// out before a fence that is set after this is passed.
     pub fn check_roots(&self) {
         self.send(Request::CheckRoots);
+    }
+
+    /// A rescan has not found directories where the tree says that they are: has them looked into when they are.
+    pub(super) fn look_for(&self, unreached: Unreached) {
+        self.send(Request::LookFor(unreached));
     }
 
     /// Other plugins run than before. Calls back, on the source's thread, when each event that it reads goes by that, and

@@ -330,11 +330,21 @@ impl<S: Sink> Source<S> {
 
     /// Looks at what lies at a node's path.
     pub(super) fn look(&mut self, node: NodeId) -> Look {
+        match self.open(node) {
+            Ok(directory) => self.look_at(node, &directory),
+            Err(_) => Look::Missing,
+        }
+    }
+
+    /// Opens what lies at a node's path.
+    pub(super) fn open(&self, node: NodeId) -> io::Result<OwnedFd> {
         let relative = self.tree.read().relative_dir(node);
-        let opened = walk::open_root(self.root_of(node))
-            .and_then(|top| top.open_beneath(relative.as_os_str().as_bytes()));
-        let Ok(directory) = opened else { return Look::Missing };
-        match self.add_watch(node, &directory) {
+        walk::open_root(self.root_of(node))?.open_beneath(relative.as_os_str().as_bytes())
+    }
+
+    /// The same as [`Source::look`], for what has been opened there.
+    pub(super) fn look_at(&mut self, node: NodeId, directory: &OwnedFd) -> Look {
+        match self.add_watch(node, directory) {
             Ok(wd) if Some(wd) == self.tree.read().wd(node) => Look::Same,
             Ok(wd) => {
                 // Another directory, and nobody's yet: its own event will find it.

@@ -24,6 +24,7 @@ use super::rescan::{Arrival, Order, RescanHandle};
 use super::roots::{self, Rooted, State};
 use super::shared::SharedTree;
 use super::tree::Spot;
+use super::unreached::Unreached;
 use super::{Root, Sink};
 use crate::event::{Happened, NodeId, RenamedFrom, Sequence, WatchId};
 use crate::patterns::Entry;
@@ -47,6 +48,7 @@ pub struct Source<S> {
     pub(super) failed_said: Option<Instant>,
     /// Directories that were not where they should be. Bounded by the directories that there are.
     pub(super) doubts: Vec<Doubt>,
+    pub(super) unreached: Vec<Unreached>,
     pub(super) refused: Refused,
     pub(super) closes: Closes,
     pub(super) mounts: Mounts,
@@ -104,6 +106,7 @@ impl<S: Sink> Source<S> {
             sink,
             failed_said: None,
             doubts: Vec::new(),
+            unreached: Vec::new(),
             refused: Refused::default(),
             closes: Closes::default(),
             handle,
@@ -145,6 +148,7 @@ impl<S: Sink> Source<S> {
         loop {
             let now = Instant::now();
             let next = self.due(now);
+            self.look_for_unreached();
             self.tidy();
             let ready = self.wait(next.map(|at| at.saturating_duration_since(now)))?;
             if ready.requests && matches!(self.answer(&mut buffer)?, Turn::Leave) {

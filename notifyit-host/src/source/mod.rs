@@ -8,6 +8,7 @@
 //! | `follow` | the tree kept true as directories come, move and go |
 //! | `claim` | which node a directory is, once it has its watch |
 //! | `doubt` | directories that were not where an event said they were |
+//! | `unreached` | directories that a rescan has not found where the tree says that they are |
 //! | `mounts` | roots that are other directories than they were |
 //! | `wait` | what the loop waits for |
 //! | `gather` | when to wait for more before a read |
@@ -36,6 +37,7 @@ mod bell;
 mod follow;
 mod claim;
 mod doubt;
+mod unreached;
 mod refused;
 pub mod filesystem;
 mod gather;

@@ -25,6 +25,7 @@ pub use super::orders::{RescanHandle, Share};
 use super::poll::Memory;
 use super::prune::{LookedInto, RootSeen};
 use super::shared::SharedTree;
+use super::unreached::Unreached;
 use super::{Root, walk};
 use crate::event::{LaneId, NodeId, Sequence, WatchId};
 use crate::sys::{self, Stat};
@@ -247,7 +248,7 @@ impl<F: Finder> Rescan<F> {
         thread::Builder::new().name(name.into()).spawn(body).context("failed to start a thread")
     }
 
-    fn carry_out(&mut self, order: &Order) {
+    pub(super) fn carry_out(&mut self, order: &Order) {
         if matches!(order, Order::Prune) && self.finder.knows_directories() {
             return self.prune();
         }
@@ -267,10 +268,9 @@ impl<F: Finder> Rescan<F> {
         self.finder.begin(order);
         let unreached = self.look_into_each(nodes, order, &mut tally);
         if !unreached.is_empty() {
-            // They are about to leave the tree; or their root is not there, and if it was so for a moment only, nobody
-            // else looks for what has landed in it.
+            // They are about to leave the tree, or to get another place in it, or their root is not there.
             self.source.check_roots();
-            self.look_into_each(unreached, order, &mut tally);
+            Unreached::of(order, unreached).into_iter().for_each(|missed| self.source.look_for(missed));
         }
         if self.handle.is_stopped() {
             return;
@@ -349,6 +349,11 @@ impl<F: Finder> Rescan<F> {
                 return error.kind() != std::io::ErrorKind::NotFound;
             }
         };
+        let there = sys::identity_of(&opened).ok().and_then(|identity| identity.lasting());
+        if self.tree.read().is_other(node, there) {
+            debug!("another directory lies at {relative:?}");
+            return false;
+        }
         tally.directories += 1;
         let (finder, handle) = (&mut self.finder, &self.handle);
         let listed = walk::for_each_file(opened, |dir, name| {
