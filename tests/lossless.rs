@@ -25,7 +25,7 @@
 //! sums over its runs:
 //!
 //! ```sh
-//! NOTIFYIT_TESTS_SLOW=1 NOTIFYIT_TESTS_REPEAT=20 cargo test -p notifyit-tests --test host lossless -- --test-threads=1
+//! NOTIFYIT_TESTS_SLOW=1 NOTIFYIT_TESTS_REPEAT=20 cargo test --release -p notifyit-tests --test host lossless -- --test-threads=1
 //! ```
 
 mod churn;
