@@ -91,7 +91,8 @@ fn more_than_a_slow_plugins_queue_holds() {
 }
 
 /// Once in either profile: by eight workers they are two minutes. The queue is what it is by default, and a rescan finds
-/// more than half of it at once.
+/// more than half of it at once. In the slow profile it wants a machine of its own: where the fast plugin's lane falls
+/// behind as well, for want of a processor, two queues are full.
 #[test]
 fn a_slow_plugins_queue_takes_little_memory() {
     fast_and_slow("l: a long queue", "workers = 8", many(5_000, 100_000));
