@@ -4,9 +4,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use notifyit_tests::{Host, Running, until};
+
+use crate::limits::as_nobody;
+use crate::poll::with_watch;
 
 /// A host, and a file that is linked in while it is open: by its other name, which nobody watches.
 fn linked_in(name: &str) -> (Running, File) {
@@ -69,5 +72,35 @@ fn the_second_of_two_writers_is_waited_for_too() {
     host.handled("recorder", "linked");
     host.drained("recorder");
     assert_eq!(host.times_done("recorder", "linked"), 1);
+    host.stop().success();
+}
+
+#[test]
+fn a_close_is_an_event_though_another_writer_has_the_file_open() {
+    let host = Host::new().plugin("recorder").start();
+    let another = File::create(host.path("shared.txt")).unwrap();
+    host.write("shared.txt", "by one of two");
+    host.handled("recorder", "shared.txt");
+    drop(another);
+    host.stop().success();
+}
+
+#[test]
+fn without_a_lease_a_file_is_handled_when_it_has_not_changed_for_a_while() {
+    // The file is ours, and so the kernel gives a host that is somebody else no lease on it.
+    let Some(host) = as_nobody(with_watch("stable_for = \"800ms\"")) else { return };
+    let host = host.start();
+    let path = host.aside("outside", "the beginning");
+    let mut writer = File::options().append(true).open(&path).unwrap();
+    fs::hard_link(&path, host.path("linked.open.txt")).unwrap();
+    let half = Instant::now() + Duration::from_millis(400);
+    host.wait_for("half of the time", |_| (Instant::now() > half).then_some(()));
+    writer.write_all(b", and the end").unwrap();
+    let written = writer.metadata().unwrap().modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+    // It is still open: with a lease it would be busy.
+    let answers = host.answered("recorder", "linked.open.txt", 1);
+    assert_eq!(answers[0].text, "the beginning, and the end");
+    assert!(answers[0].at >= written + Duration::from_millis(700), "{answers:?}, {written:?}");
+    drop(writer);
     host.stop().success();
 }

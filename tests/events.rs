@@ -1,6 +1,7 @@
 //! Kinds, filters, and what counts as landed.
 
 use std::fs;
+use std::io::Write;
 
 use notifyit_tests::{Host, Running};
 
@@ -164,5 +165,21 @@ fn other_kinds_are_told_while_a_file_is_written_and_it_lands_once() {
         let kinds = kinds(&host, &format!("{n}.txt"));
         assert_eq!(kinds.iter().filter(|kind| *kind == "landed").count(), 1, "{kinds:?}");
     }
+    host.stop().success();
+}
+
+#[test]
+fn a_close_is_told_though_the_file_looks_as_it_did() {
+    let host = Host::new().plugin("recorder").start();
+    host.write("a.open.txt", "one");
+    host.answered("recorder", "a.open.txt", 1);
+    let mut file = fs::File::options().write(true).open(host.path("a.open.txt")).unwrap();
+    let before = file.metadata().unwrap().modified().unwrap();
+    file.write_all(b"two").unwrap();
+    file.set_modified(before).unwrap();
+    drop(file);
+    let answers = host.answered("recorder", "a.open.txt", 2);
+    assert_eq!(answers[1].text, "two");
+    assert_eq!(answers[0].event["id"], answers[1].event["id"], "by its stamp it is one version");
     host.stop().success();
 }

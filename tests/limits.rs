@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use notifyit_tests::{Host, skip, wait_for_a_tick};
@@ -17,6 +17,21 @@ fn limited(name: &str, limit: usize) -> Option<Vec<String>> {
     }
     skip("user namespaces are not to be had here");
     None
+}
+
+/// The host without any privilege, in a place that is open to all.
+pub(crate) fn as_nobody(host: Host) -> Option<Host> {
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let executable = notifyit_tests::library("print");
+    let words = [OsStr::new("test"), OsStr::new("-r"), executable.as_os_str()];
+    let allowed = Command::new(nobody[0]).args(&nobody[1..]).args(words).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        skip("needs root, setpriv, and a target directory that everyone may read");
+        return None;
+    }
+    fs::set_permissions(host.temp(), fs::Permissions::from_mode(0o777)).unwrap();
+    // So that the plugins are not to be trusted.
+    Some(host.args(["--trust", "off"]).wrapped(nobody))
 }
 
 #[test]
@@ -110,30 +125,18 @@ fn what_lands_where_no_watch_is_left_is_found_by_listing() {
 
 #[test]
 fn a_directory_that_may_not_be_read_is_told_and_the_rest_is_watched() {
-    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let host = Host::new().plugin("recorder").arg("-r");
-    let mut try_it = std::process::Command::new(nobody[0]);
-    let executable = notifyit_tests::library("print");
-    let allowed =
-        try_it.args(&nobody[1..]).args(["test".as_ref(), "-r".as_ref(), executable.as_os_str()]).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        return skip("needs root, setpriv, and a target directory that everyone may read");
-    }
-    let open =
-        |path: &Path| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    open(host.temp());
+    let Some(host) = as_nobody(Host::new().plugin("recorder").arg("-r")) else { return };
     host.mkdir("locked");
-    fs::set_permissions(host.path("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::set_permissions(host.path("locked"), fs::Permissions::from_mode(0o700)).unwrap();
     host.mkdir("free");
-    // The directory above is open to all now, so that the plugins are not to be trusted.
-    let host = host.args(["--trust", "off"]).wrapped(nobody.map(OsStr::new)).start();
+    let host = host.start();
     host.logged(&["WARN", "locked", "ermission denied"]);
     host.write("free/a.txt", "x");
     host.handled("recorder", "free/a.txt");
     // When it may be read, it is watched, and what has landed meanwhile is found.
     host.mkdir("locked/sub");
     host.write("locked/sub/b.txt", "x");
-    fs::set_permissions(host.path("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(host.path("locked"), fs::Permissions::from_mode(0o755)).unwrap();
     host.logged(&["INFO", "locked", "is watched now"]);
     host.handled("recorder", "locked/sub/b.txt");
     host.write("locked/c.txt", "x");

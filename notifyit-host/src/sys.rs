@@ -255,8 +255,7 @@ pub fn ask_for_lease(path: &Path) -> Lease {
     {
         return Lease::Unavailable;
     }
-    // A writer who opens the file in between breaks the lease and has the kernel signal us: with one that is ignored.
-    match fcntl(&file, F_SETSIG, libc::SIGURG).and_then(|()| fcntl(&file, libc::F_SETLEASE, libc::F_RDLCK)) {
+    match take_lease(&file) {
         Ok(()) => {
             let _ = fcntl(&file, libc::F_SETLEASE, libc::F_UNLCK);
             Lease::Free
@@ -264,6 +263,13 @@ pub fn ask_for_lease(path: &Path) -> Lease {
         Err(Errno::WOULDBLOCK) => Lease::Busy,
         Err(_) => Lease::Unavailable,
     }
+}
+
+/// Takes a read lease. A writer who opens the file before it is given back breaks it, and has the kernel signal us: with
+/// one that is ignored.
+fn take_lease(file: &OwnedFd) -> Result<(), Errno> {
+    fcntl(file, F_SETSIG, libc::SIGURG)?;
+    fcntl(file, libc::F_SETLEASE, libc::F_RDLCK)
 }
 
 /// Which signal tells of a broken lease; not in the `libc` crate.
@@ -277,5 +283,55 @@ fn fcntl(file: &OwnedFd, operation: i32, value: i32) -> Result<(), Errno> {
         Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, OpenOptions};
+    use std::os::unix::fs::{OpenOptionsExt, symlink};
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn no_lease_is_had_of_what_is_no_regular_file_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        rustix::fs::mkfifoat(CWD, at("fifo"), Mode::RWXU).unwrap();
+        assert_eq!(ask_for_lease(&at("file")), Lease::Free);
+        let (told, answers) = channel();
+        let paths = ["link", "fifo", "missing", ""].map(at);
+        // On a thread of its own: who opens a fifo to read it waits for a writer.
+        std::thread::spawn(move || paths.iter().for_each(|path| told.send(ask_for_lease(path)).unwrap()));
+        for _ in 0..4 {
+            assert_eq!(answers.recv_timeout(Duration::from_secs(20)), Ok(Lease::Unavailable));
+        }
+    }
+
+    #[test]
+    fn a_file_on_which_another_holds_a_lease_is_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let other = OwnedFd::from(File::create(&path).unwrap());
+        fcntl(&other, F_SETSIG, libc::SIGURG).unwrap();
+        fcntl(&other, libc::F_SETLEASE, libc::F_WRLCK).unwrap();
+        assert_eq!(ask_for_lease(&path), Lease::Busy);
+        drop(other);
+        assert_eq!(ask_for_lease(&path), Lease::Free);
+    }
+
+    #[test]
+    fn whoever_opens_a_file_while_its_lease_is_held_does_not_end_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let file = OwnedFd::from(File::open(&path).unwrap());
+        take_lease(&file).unwrap();
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        // With the kernel's own choice of a signal this ends the process.
+        let opened = OpenOptions::new().write(true).custom_flags(flags).open(&path);
+        assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::WouldBlock, "the lease was broken");
     }
 }

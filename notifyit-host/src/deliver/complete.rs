@@ -119,6 +119,7 @@ fn is_just_made(stat: Stat, wall_nanos: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::fence::SourceHandle;
     use std::fs::File;
 
     fn stat(path: &Path) -> Stat {
@@ -178,6 +179,43 @@ mod tests {
         assert!(!inquiry.is_free);
         assert_eq!(inquiry.ask(&path, two, terms, start + 6 * second), None, "no lease was asked");
         assert!(inquiry.is_free);
+        drop(writer);
+    }
+
+    #[test]
+    fn where_the_kernel_gives_no_lease_a_file_is_complete_when_it_has_not_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        // No lease is to be had of what is no file, whoever asks.
+        let path = dir.path();
+        let (mut inquiry, start, second) = (Inquiry::default(), Instant::now(), Duration::from_secs(1));
+        let terms = Terms { stable_for: 3 * second, ..Terms::default() };
+        let one = Stat { size: 1, ..stat(path) };
+        assert_eq!(inquiry.ask(path, one, terms, start), Some(3 * second));
+        let two = Stat { size: 2, ..one };
+        assert_eq!(inquiry.ask(path, two, terms, start + 3 * second), Some(3 * second), "it has changed");
+        assert!(!inquiry.is_free);
+        assert_eq!(inquiry.ask(path, two, terms, start + 6 * second), None);
+        assert!(inquiry.is_free);
+    }
+
+    #[test]
+    fn a_file_whose_writer_has_closed_it_is_asked_from_the_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "1").unwrap();
+        let writer = File::options().append(true).open(&path).unwrap();
+        let (mut inquiry, now) = (Inquiry::default(), Instant::now());
+        let ask = |inquiry: &mut Inquiry| inquiry.ask(&path, stat(&path), Terms::default(), now);
+        while !inquiry.is_to_be_watched() {
+            ask(&mut inquiry).unwrap();
+        }
+        assert!(ask(&mut inquiry) > Some(ASK_AGAIN));
+        let source = SourceHandle::new().unwrap();
+        let watch = source.watch_close(&path, |_| ()).unwrap();
+        let id = watch.id();
+        inquiry.is_watched_by(Some(watch));
+        assert!(!inquiry.is_closed(id + 1) && inquiry.is_closed(id));
+        assert_eq!(ask(&mut inquiry), Some(ASK_AGAIN), "there is another writer");
         drop(writer);
     }
 

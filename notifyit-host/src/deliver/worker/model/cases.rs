@@ -114,6 +114,16 @@ fn what_is_held_of_a_renamed_file_gives_way_to_what_was_told_under_its_new_name(
 }
 
 #[test]
+fn what_is_held_does_not_count_when_the_event_of_a_newer_version_of_its_stamp_was_lost() {
+    let held = [Write(A), Read(9), Turn(9)];
+    let lost = [Write(A), Overflow, Grain, Turn(9), Read(9), Turn(9)];
+    for _ in 0..3 {
+        // Both versions mostly have one time.
+        run(Kind::CloseWrite, Clock::Coarse, &[&held[..], &lost].concat()).unwrap();
+    }
+}
+
+#[test]
 fn what_waits_in_the_ledger_alone_is_not_hidden_by_an_older_version_of_its_stamp() {
     let crowd = [Write(A), Write(B), Write(C), Write(D), Write(E), Read(20), Event(Answer::Retry)];
     let then = [Turn(1), Turn(9), Grain, Turn(9), Read(9), Turn(9)];
