@@ -211,3 +211,26 @@ fn what_changes_no_content_and_a_restart() {
         host.stop().success();
     });
 }
+
+/// A plugin that asked for close-write alone hears of no rename: what it has finished stays finished.
+#[test]
+fn renamed_when_it_was_finished() {
+    repeat(|| {
+        let host = lasting(&Host::new()).start();
+        host.mkdir("sub");
+        for n in 0..50 {
+            host.write(format!("finished{n}"), "x");
+        }
+        Case::lasting("m: before", &host).untold().exactly_once();
+        for n in 0..50 {
+            host.rename(format!("finished{n}"), format!("sub/renamed{n}"));
+        }
+        Case::lasting("m: before the restart", &host).untold().exactly_once();
+        let place = Place::clone(&host);
+        host.stop().success();
+        let host = again(&place);
+        Case::lasting("m: files renamed, and a restart", &host).exactly_once();
+        assert!(!names(&host, "closes").iter().any(|path| path.starts_with("sub")));
+        host.stop().success();
+    });
+}
