@@ -246,6 +246,38 @@ fn overlapping_roots_blind_each_other_not() {
 }
 
 #[test]
+fn overlapping_roots_that_ask_for_different_events_get_them_all() {
+    let host = Host::new().named_plugin("recorder").config(
+        r#"
+        [[watch]]
+        name = "outer"
+        path = "{root}"
+        recursive = true
+        [[watch]]
+        name = "inner"
+        path = "{root}/inner"
+        [plugin.deletes]
+        library = "recorder"
+        watch = ["outer"]
+        events = ["delete"]
+        config = { out = "{temp}/deletes.jsonl" }
+        [plugin.closes]
+        library = "recorder"
+        watch = ["inner"]
+        events = ["close-write"]
+        config = { out = "{temp}/closes.jsonl" }
+        "#,
+    );
+    host.mkdir("inner");
+    let host = host.start();
+    host.write("inner/a.txt", "x");
+    host.handled("closes", "a.txt");
+    fs::remove_file(host.path("inner/a.txt")).unwrap();
+    host.handled("deletes", "inner/a.txt");
+    host.stop().success();
+}
+
+#[test]
 fn a_root_that_is_missing_is_an_error_or_waited_for() {
     let missing = |host: &Host| host.temp().join("missing");
     let host = recursive();
