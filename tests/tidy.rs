@@ -150,3 +150,45 @@ fn modules_use_only_what_is_below_them() {
     });
     none(&found, "one-way rule");
 }
+
+/// The rows of the tables of rules: the number, and the tests that hold the rule.
+fn rules(text: &str) -> Vec<(u32, Vec<&str>)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let rows = rows.filter_map(|row| {
+        let mut cells = row.split(" | ");
+        let number = cells.next()?.parse().ok()?;
+        let tests = cells.nth(2)?.split('`').filter(|name| name.contains("::"));
+        Some((number, tests.collect()))
+    });
+    rows.collect()
+}
+
+/// Is a test of that name in the file that its path leads to? `tests::busy::it_waits` is in `tests/busy.rs`,
+/// `source::fence::tests::it_holds` in the host's `source/fence.rs`.
+fn is_there(test: &str) -> bool {
+    let Some((module, name)) = test.rsplit_once("::") else { return false };
+    let file = match module.strip_prefix("tests::") {
+        Some(module) => format!("tests/{}", module.replace("::", "/")),
+        None => format!("notifyit-host/src/{}", module.trim_end_matches("::tests").replace("::", "/")),
+    };
+    let text = fs::read_to_string(workspace().join(file + ".rs")).unwrap_or_default();
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
+    let mut above = before.lines().rev().skip_while(|line| line.trim().is_empty());
+    above.next().is_some_and(|line| line.trim() == "#[test]")
+}
+
+#[test]
+fn each_rule_has_its_tests() {
+    let text = fs::read_to_string(workspace().join("notifyit-host/src/rules.rs")).expect("it is there");
+    let rules = rules(&text);
+    let mut numbers: Vec<u32> = rules.iter().map(|(number, _)| *number).collect();
+    numbers.dedup();
+    assert_eq!(numbers, (1..=27).collect::<Vec<u32>>(), "in their order");
+    let bare = rules.iter().filter(|(_, tests)| tests.is_empty()).map(|(number, _)| *number);
+    assert_eq!(bare.collect::<Vec<u32>>(), [26], "rules that nothing holds");
+    let missing = rules.iter().flat_map(|(_, tests)| tests).filter(|test| !is_there(test));
+    none(
+        &missing.map(|test| (*test).to_owned()).collect::<Vec<String>>(),
+        "tests of rules that are not there",
+    );
+}

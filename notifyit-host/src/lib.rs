@@ -22,6 +22,8 @@
 //! event    sys     cli     patterns
 //! ```
 //!
+//! [`rules`] lists the rules by which no file is lost, each with the tests that hold it.
+//!
 //! What is *absent*: an async runtime, an unbounded queue, a thread without a name or an owner, a wait on the
 //! source's thread, a path taken for text, a flag or an environment variable read below `config`.
 
@@ -41,6 +43,7 @@ pub mod cli;
 pub mod log;
 pub mod stdout;
 pub mod patterns;
+pub mod rules;
 
 /// The README's plugin compiles.
 #[cfg(doctest)]

@@ -350,3 +350,27 @@ impl InHand {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patterns::Patterns;
+    use crate::route::Kinds;
+
+    #[test]
+    fn one_that_is_behind_keeps_half_of_its_queue_for_what_is_looked_for() {
+        let (first, max, within) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let policy = RetryPolicy { first, max, within, attempts: None };
+        let subscription = Subscription::new(Kinds::default(), None, Patterns::default());
+        let rescans = RescanHandle::default();
+        let name = (LaneId(0), "test".to_owned());
+        let lane = Lane::new(name, subscription, policy, (None, None, None), (8, 1), rescans.clone());
+        let room = || (lane.room(From::Kernel), lane.room(From::Rescan));
+        assert_eq!(room(), (8, 8));
+        lane.refuse(1);
+        assert_eq!(room(), (4, 8));
+        assert_eq!(rescans.take_orders(), [Order::Behind(LaneId(0))]);
+        lane.caught_up();
+        assert_eq!(room(), (8, 8));
+    }
+}

@@ -1,5 +1,7 @@
 //! From routed events to the plugins: one lane per plugin, so that a slow one keeps nobody else waiting.
 //!
+//! What must hold, and which test sees to it, is in [`crate::rules`].
+//!
 //! | file | holds |
 //! |---|---|
 //! | `entrance` | where the source puts events in |
