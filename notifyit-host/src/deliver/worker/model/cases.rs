@@ -57,6 +57,18 @@ fn a_file_is_not_lost_whose_old_name_was_taken_before_its_rename_was_told() {
 }
 
 #[test]
+fn a_missing_file_is_not_gone_before_its_rename_was_told() {
+    run(Kind::CloseWrite, Clock::Fine, &[Write(A), Read(9), Rename(A, B), Turn(9)]).unwrap();
+    // The kernel tells of a rename a moment behind doing it: behind the first fence perhaps.
+    let mut world = World::new(Kind::CloseWrite, Clock::Fine);
+    [Write(A), Read(9)].iter().for_each(|step| world.step(step));
+    fs::rename(world.path(A), world.path(B)).unwrap();
+    [Turn(9), Read(9), Turn(1)].iter().for_each(|step| world.step(step));
+    world.queue.push_back(Told::Renamed(A, B));
+    world.come_to_rest().unwrap();
+}
+
+#[test]
 fn what_has_taken_a_name_too_early_is_handled_anew_when_the_flush_fails() {
     let steps = [Write(C), Write(A), Read(9), Rename(A, B), Write(A), Turn(2), Read(9), Turn(1)];
     let failing = [Flush(Answer::Retry)];
