@@ -29,7 +29,7 @@ pub(crate) fn as_nobody(host: Host) -> Option<Host> {
         skip("needs root, setpriv, and a target directory that everyone may read");
         return None;
     }
-    fs::set_permissions(host.temp(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(host.temp(), fs::Permissions::from_mode(0o777)).expect("it is ours");
     // So that the plugins are not to be trusted.
     Some(host.args(["--trust", "off"]).wrapped(nobody))
 }

@@ -19,6 +19,7 @@
 //! | `refused` | directories that refused their watch |
 //! | `filesystem` | what a root is on, and so on which terms its files are judged |
 //! | `rescan` | looks at what is there, whatever the kernel told |
+//! | `tally` | what a rescan says |
 //! | `prune` | what the ledger knows and is gone |
 //! | `orders` | the rescan's orders, from any thread to its own |
 //! | `timers` | what is looked at again and again |
@@ -42,6 +43,7 @@ mod refused;
 pub mod filesystem;
 mod gather;
 pub mod rescan;
+mod tally;
 pub mod prune;
 mod orders;
 mod timers;

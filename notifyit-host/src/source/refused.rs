@@ -17,7 +17,8 @@ use tracing::{debug, info, warn};
 
 use super::Sink;
 use super::inotify::{MovedAway, Source};
-use super::rescan::{Finder, Order, Rescan, Tally};
+use super::rescan::{Finder, Order, Rescan};
+use super::tally::Tally;
 use super::tree::Tree;
 use super::walk;
 use crate::event::NodeId;

@@ -18,13 +18,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use notifyit_plugin_api::Origin;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tracing::{debug, info, trace, warn};
+use tracing::debug;
 
 use super::fence::SourceHandle;
 pub use super::orders::{RescanHandle, Share};
 use super::poll::Memory;
 use super::prune::{LookedInto, RootSeen};
 use super::shared::SharedTree;
+use super::tally::{SAY_EVERY, Tally, say, say_progress};
 use super::unreached::Unreached;
 use super::{Root, walk};
 use crate::event::{LaneId, NodeId, Sequence, WatchId};
@@ -120,7 +121,7 @@ pub struct Found<'a> {
 }
 
 impl Order {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Order::Start { .. } => "start",
             Order::NewDirectories { .. } => "new directories",
@@ -206,14 +207,6 @@ pub struct Rescan<F> {
     /// Where a lane that was behind was full again: there the next look for it begins.
     full_at: FxHashMap<LaneId, NodeId>,
     share: Share,
-}
-
-/// What an order came to.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) directories: u64,
-    pub(super) files: u64,
-    pub(super) due: u64,
 }
 
 impl<F: Finder> Rescan<F> {
@@ -374,29 +367,5 @@ impl<F: Finder> Rescan<F> {
             debug!("failed to rescan {relative:?}: {error}");
         }
         true
-    }
-}
-
-/// How often a long rescan says where it is.
-const SAY_EVERY: Duration = Duration::from_secs(5);
-
-fn say_progress(order: &Order, tally: &Tally) {
-    let Tally { directories, files, due } = tally;
-    info!("rescanning: {directories} directories, {files} files, {due} to deliver so far ({})", order.name());
-}
-
-fn say(order: &Order, tally: &Tally, took: Duration) {
-    let Tally { directories, files, due } = tally;
-    let name = order.name();
-    let told = || {
-        format!("rescanned {directories} directories: {files} files, {due} to deliver ({took:.1?}, {name})")
-    };
-    match order {
-        Order::Overflow | Order::Root(_) => info!("{}", told()),
-        Order::Quiet { .. } if *due > 0 => warn!(
-            "{due} of {files} files had changed without an event that told of it; they are delivered now ({took:.1?})"
-        ),
-        Order::Poll { turn: Turn::Usual, .. } | Order::Unwatched { .. } if *due == 0 => trace!("{}", told()),
-        _ => debug!("{}", told()),
     }
 }
