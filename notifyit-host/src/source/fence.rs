@@ -90,11 +90,6 @@ impl SourceHandle {
         self.send(Request::CheckRoots);
     }
 
-    /// A rescan has not found directories where the tree says that they are: has them looked into when they are.
-    pub(super) fn look_for(&self, unreached: Unreached) {
-        self.send(Request::LookFor(unreached));
-    }
-
     /// Other plugins run than before. Calls back, on the source's thread, when each event that it reads goes by that, and
     /// the kernel tells of what they ask for.
     pub fn lineup_changed(&self, reply: impl FnOnce() + Send + 'static) {

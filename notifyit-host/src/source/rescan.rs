@@ -26,7 +26,6 @@ use super::poll::Memory;
 use super::prune::{LookedInto, RootSeen};
 use super::shared::SharedTree;
 use super::tally::{SAY_EVERY, Tally, say, say_progress};
-use super::unreached::Unreached;
 use super::{Root, walk};
 use crate::event::{LaneId, NodeId, Sequence, WatchId};
 use crate::sys::{self, Stat};
@@ -260,11 +259,7 @@ impl<F: Finder> Rescan<F> {
         self.note_roots(order);
         self.finder.begin(order);
         let unreached = self.look_into_each(nodes, order, &mut tally);
-        if !unreached.is_empty() {
-            // They are about to leave the tree, or to get another place in it, or their root is not there.
-            self.source.check_roots();
-            Unreached::of(order, unreached).into_iter().for_each(|missed| self.source.look_for(missed));
-        }
+        self.source.look_for(order, unreached);
         if self.handle.is_stopped() {
             return;
         }

@@ -6,6 +6,7 @@
 //! and forgets it when it leaves the tree.
 
 use super::Sink;
+use super::fence::{Request, SourceHandle};
 use super::follow::Look;
 use super::inotify::Source;
 use super::rescan::{Arrival, Order};
@@ -22,14 +23,28 @@ pub(super) struct Unreached {
 
 impl Unreached {
     /// `None` if nothing depends on it.
-    pub(super) fn of(order: &Order, nodes: Vec<NodeId>) -> Option<Unreached> {
+    fn of(order: &Order, nodes: Vec<NodeId>) -> Option<Unreached> {
         let (arrival, since_nanos) = match order {
             Order::Prune | Order::Quiet { .. } => return None,
             Order::NewDirectories { arrival, since_nanos, .. } => (*arrival, *since_nanos),
             // What was there at first has been told from what has come, by its time.
             _ => (Arrival::Replaced, 0),
         };
-        (!nodes.is_empty()).then_some(Unreached { nodes, arrival, since_nanos })
+        Some(Unreached { nodes, arrival, since_nanos })
+    }
+}
+
+impl SourceHandle {
+    /// An order has not found these directories where the tree says that they are: they are about to leave the tree, or
+    /// to get another place in it, or their root is not there.
+    pub(super) fn look_for(&self, order: &Order, nodes: Vec<NodeId>) {
+        if nodes.is_empty() {
+            return;
+        }
+        self.check_roots();
+        if let Some(unreached) = Unreached::of(order, nodes) {
+            self.send(Request::LookFor(unreached));
+        }
     }
 }
 
@@ -65,7 +80,6 @@ impl<S: Sink> Source<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fence::SourceHandle;
     use super::super::prune::{LookedInto, RootSeen};
     use super::super::rescan::{Finder, Found, Rescan, RescanHandle, Share};
     use super::super::shared::SharedTree;
