@@ -33,6 +33,7 @@
 //! | 9 | What is finished is the stamp from before the call: what has changed by its end is unfinished. | `deliver::attempt` | `tests::state::what_changes_during_its_handling_is_unfinished_however_that_ends` |
 //! | 10 | A close that the handler itself has made, and that has changed nothing, is dropped. | `deliver::handled` | `tests::rewrites::a_handler_that_opens_its_file_for_writing_and_writes_nothing_gets_it_once` `deliver::handled::tests::what_was_changed_behind_the_call_is_no_echo_whatever_its_mtime` |
 //! | 10 | What a handler says that it rewrote is finished as it has left it, and a write by another is a new version. | `deliver::echo` | `tests::rewrites::a_handler_that_says_that_it_rewrote_its_file_gets_it_once` `tests::rewrites::a_version_that_another_writes_while_its_file_is_replaced_is_handled` `tests::state::what_its_handler_rewrote_is_finished_at_the_next_start` |
+//! | 10 | Whoever runs a program says for it that it rewrites its files. | the plugin `exec` | `tests::exec::exec_says_that_its_program_rewrites` |
 //! | 10 | From the fifth round of one file in a row on, each waits, and it is said. | `deliver::echo` | `tests::rewrites::a_handler_that_goes_round_in_circles_is_slowed_down_and_told_so` `tests::rewrites::two_closes_in_each_call_are_no_storm` |
 //!
 //! # Which files?
@@ -64,7 +65,7 @@
 //! | | rule | where | held by |
 //! |---|---|---|---|
 //! | 18 | A full lane keeps no event: a rescan finds the file when there is room. So it is with what the kernel's queue has dropped. | `deliver::lane` `source::rescan` | `tests::lossless::flood::more_than_a_slow_plugins_queue_holds` `tests::lossless::flood::more_than_the_kernels_queue_holds` |
-//! | 19 | A rescan waits for no lane: one that is full is looked for by itself when there is room, and keeps half of its queue for that. | `deliver::lane` `deliver::inlet` | `deliver::lane::tests::one_that_is_behind_keeps_half_of_its_queue_for_what_is_looked_for` `tests::lossless::flood::more_than_a_slow_plugins_queue_holds` `tests::poll::a_lane_that_is_too_short_for_a_poll_gets_all_the_same` |
+//! | 19 | A rescan waits for no lane: one that is full is looked for by itself when there is room, and keeps half of its queue for that. | `deliver::lane` `deliver::inlet` | `deliver::lane::tests::one_that_is_behind_keeps_half_of_its_queue_for_what_is_looked_for` `tests::lossless::flood::more_than_a_slow_plugins_queue_holds` |
 //! | 20 | Retries wait in the ledger, with their count and their time, over a restart. | `settle::trouble` | `tests::retries::a_retry_goes_on_with_its_count_when_the_host_is_killed` `tests::retries::the_time_for_retries_is_not_given_anew_by_a_restart` |
 //! | 20 | A lane pauses when ten different files in a row have failed. | `deliver::pause` | `tests::verdicts::a_lane_pauses_when_ten_different_files_failed_in_a_row` `deliver::pause::tests::ten_different_files_in_a_row_pause_and_one_success_goes_on` |
 //! | 20 | What is the plugin's failure costs no file its attempts. | `deliver::worker` | `tests::exec::a_program_that_goes_missing_costs_no_file_its_attempts` |
