@@ -77,6 +77,7 @@ fn what_is_renamed_within_has_landed_under_its_new_name() {
     host.handled("recorder", "a.txt");
     host.drained("recorder");
     assert_eq!(host.times_done("recorder", "a.txt"), 1);
+    assert_eq!(host.attempts("recorder", "a.txt")[0].event["renamed_from"], "a.part");
     assert!(host.attempts("recorder", "a.part").is_empty());
     host.stop().success();
 }
