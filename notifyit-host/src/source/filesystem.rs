@@ -10,7 +10,7 @@
 //! | where | grain |
 //! |---|---|
 //! | ext4, xfs, btrfs, tmpfs, overlayfs since Linux 6.13 (multigrain timestamps) | none |
-//! | a time in whole seconds: FAT, ext4 with inodes of 128 bytes | 2 s |
+//! | times in whole seconds: FAT, ext4 with inodes of 128 bytes | 2 s |
 //! | anywhere else, and on what is mounted beneath a root whose mounts are crossed | 10 ms, a kernel's slowest tick |
 
 use std::fs;
@@ -214,11 +214,17 @@ impl Terms {
     pub fn grain(&self, stat: &Stat) -> Duration {
         let is_elsewhere = self.device.is_some_and(|device| device != stat.device);
         let own_times = if is_elsewhere { self.own_times_elsewhere } else { self.own_times };
-        match (stat.mtime_nanos, own_times) {
-            (0, _) => Duration::from_secs(2),
-            (_, true) => Duration::ZERO,
-            (_, false) => Duration::from_millis(10),
+        match (self.is_in_whole_seconds(stat), own_times) {
+            (true, _) => Duration::from_secs(2),
+            (false, true) => Duration::ZERO,
+            (false, false) => Duration::from_millis(10),
         }
+    }
+
+    /// Where the kernel keeps whole seconds, it does so of both times. A modification time alone may have been set, as
+    /// `tar` does; but FAT keeps the other one finer.
+    fn is_in_whole_seconds(&self, stat: &Stat) -> bool {
+        stat.mtime_nanos == 0 && (stat.ctime_nanos.is_multiple_of(1_000_000_000) || !self.inodes_last)
     }
 
     /// Is the stamp of a file that looked like this racy? It was looked at `within` these times (nanoseconds since 1970).
@@ -332,22 +338,26 @@ mod tests {
 
     #[test]
     fn a_time_is_as_fine_as_its_file_system_unless_it_is_in_whole_seconds() {
-        let stat = |mtime_nanos| Stat {
+        let stat = |mtime_nanos, ctime_nanos| Stat {
             device: 1,
             inode: 2,
             size: 3,
             mode: 0,
             mtime_seconds: 4,
             mtime_nanos,
-            ctime_nanos: 5,
+            ctime_nanos,
         };
-        let grain = |own_times, nanos| Terms { own_times, ..Terms::default() }.grain(&stat(nanos));
-        assert_eq!([grain(true, 1), grain(false, 1)], [Duration::ZERO, Duration::from_millis(10)]);
-        assert_eq!([grain(true, 0), grain(false, 0)], [Duration::from_secs(2); 2]);
+        let (coarse, seconds) = (Duration::from_millis(10), Duration::from_secs(2));
+        let grain =
+            |own_times, nanos, changed| Terms { own_times, ..Terms::default() }.grain(&stat(nanos, changed));
+        assert_eq!([grain(true, 1, 5), grain(false, 1, 5)], [Duration::ZERO, coarse]);
+        assert_eq!([grain(true, 0, 5_000_000_000), grain(false, 0, 5_000_000_000)], [seconds; 2]);
+        assert_eq!([grain(true, 0, 5), grain(false, 0, 5)], [Duration::ZERO, coarse], "tar has set it");
+        let fat = Terms { own_times: false, inodes_last: false, ..Terms::default() };
+        assert_eq!(fat.grain(&stat(0, 5)), seconds);
         let crossed = |device, own_times_elsewhere| {
-            Terms { device: Some(device), own_times_elsewhere, ..Terms::default() }.grain(&stat(1))
+            Terms { device: Some(device), own_times_elsewhere, ..Terms::default() }.grain(&stat(1, 5))
         };
-        let coarse = Duration::from_millis(10);
         assert_eq!([crossed(1, false), crossed(2, false)], [Duration::ZERO, coarse], "mounted beneath");
         assert_eq!(crossed(2, true), Duration::ZERO);
     }
