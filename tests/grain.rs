@@ -109,3 +109,22 @@ fn a_file_comes_once_if_the_host_has_lived_a_grain_longer() {
     stopped(host);
     assert_eq!(coarse.read("a.open.txt"), ["one"]);
 }
+
+#[test]
+fn a_close_that_may_be_the_handlers_own_is_delivered_once_the_clock_tells() {
+    let Some(coarse) = Coarse::new() else { return };
+    let host = coarse.start();
+    let calls = |name: &str| -> Vec<u64> {
+        let of = coarse.site.records().filter(|record| record["event"]["relative"] == name);
+        of.filter_map(|record| record["at_nanos"].as_u64()).collect()
+    };
+    fs::write(coarse.path("a.reopen"), "x").expect("the file system is there");
+    host.wait_for("the close to be told", |_| (calls("a.reopen").len() == 2).then_some(()));
+    let at = calls("a.reopen");
+    assert!(Duration::from_nanos(at[1] - at[0]) >= GRAIN, "{at:?}");
+    // What the second call has closed lies in the kernel's queue before this.
+    fs::write(coarse.path("marker"), "x").expect("the file system is there");
+    host.wait_for("the marker", |_| (!calls("marker").is_empty()).then_some(()));
+    assert_eq!(calls("a.reopen").len(), 2, "and by then it tells");
+    stopped(host);
+}

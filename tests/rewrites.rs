@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use notifyit_tests::{Host, Running};
 
@@ -54,20 +54,6 @@ fn a_handler_that_opens_its_file_for_writing_and_writes_nothing_gets_it_once() {
         assert_eq!(answers.len(), FILES, "each once");
         host.stop().success();
     });
-}
-
-#[test]
-fn where_a_time_may_be_that_of_two_versions_the_close_is_delivered_once_it_tells() {
-    let host = host().start();
-    // As on FAT: whole seconds.
-    let file = fs::File::create(host.path("a.reopen")).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    file.set_modified(UNIX_EPOCH + Duration::from_secs(now.as_secs())).unwrap();
-    drop(file);
-    let answers = host.answered("recorder", "a.reopen", 2);
-    assert!(answers[1].at - answers[0].at >= Duration::from_secs(2), "{answers:?}");
-    assert_eq!(times(&host, "a.reopen"), 2, "and by then it tells");
-    host.stop().success();
 }
 
 #[test]
