@@ -197,9 +197,10 @@ fn files_that_fail_get_all_their_attempts_also_when_they_are_too_many_for_the_qu
         for n in 0..24 {
             let records = host.attempts("recorder", failing(n));
             let mut attempts: Vec<u64> = records.iter().map(|record| record.attempt).collect();
-            // In a pause attempts do not count.
+            // In a pause attempts do not count, but what the plugin is told goes on: it may go by that.
             attempts.dedup();
-            assert_eq!(attempts, [1, 2]);
+            let goes_on = attempts.windows(2).all(|pair| pair[1] == pair[0] + 1);
+            assert!(attempts.starts_with(&[1, 2]) && goes_on, "{n}: {attempts:?}");
         }
         host.stop().success();
     });
