@@ -100,7 +100,7 @@ pub struct LaneSpec {
     pub reads_only: bool,
     /// When to try again.
     pub retry: RetryPolicy,
-    /// Makes an instance; called on the worker's thread.
+    /// Makes an instance: on the worker's thread, or, beside an older one, on another.
     pub create: Box<Create>,
 }
 

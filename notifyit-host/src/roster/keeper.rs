@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ pub(super) struct Keeper {
     lanes: Arc<Lanes>,
     source: SourceHandle,
     messages: Sender<Message>,
+    /// A ring of the bell lies in the inbox: so that is bounded by the makings and changes under way, and one.
+    is_rung: Arc<AtomicBool>,
     standings: BTreeMap<String, Standing>,
     /// What has been said of files that do not run, so that it is said once.
     said: HashSet<String>,
@@ -52,11 +55,24 @@ impl Keeper {
         (lanes, outside): (Arc<Lanes>, &Outside),
         messages: Sender<Message>,
     ) -> Keeper {
-        let (standings, said, told) = Default::default();
+        let (is_rung, standings, said, told) = Default::default();
         let source = outside.source.clone();
         let look_at = Instant::now();
         let makings = 0;
-        Keeper { settings, set, services, lanes, source, messages, standings, said, told, makings, look_at }
+        Keeper {
+            settings,
+            set,
+            services,
+            lanes,
+            source,
+            messages,
+            is_rung,
+            standings,
+            said,
+            told,
+            makings,
+            look_at,
+        }
     }
 
     pub(super) fn messages(&self) -> Sender<Message> {
@@ -101,7 +117,7 @@ impl Keeper {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Message::Look) => {
                     thread::sleep(GATHER);
-                    self.look_at = Instant::now();
+                    self.has_rung();
                 }
                 Ok(Message::Made { name, making, result }) => self.made(&name, making, result),
                 Ok(Message::Changed) => {}
@@ -118,7 +134,7 @@ impl Keeper {
         while let Ok(message) = inbox.try_recv() {
             match message {
                 Message::Stop => return true,
-                Message::Look => self.look_at = Instant::now(),
+                Message::Look => self.has_rung(),
                 Message::Made { name, making, result } => self.made(&name, making, result),
                 Message::Changed => {}
             }
@@ -134,6 +150,12 @@ impl Keeper {
         false
     }
 
+    /// What rings from now on is news.
+    fn has_rung(&mut self) {
+        self.is_rung.store(false, Ordering::Release);
+        self.look_at = Instant::now();
+    }
+
     fn next(&self, now: Instant) -> Instant {
         let leaving = self.lanes.are_leaving().then(|| now + LOOK_SOON);
         leaving.map_or(self.look_at, |leaving| leaving.min(self.look_at))
@@ -142,9 +164,12 @@ impl Keeper {
     /// What runs is made what should run.
     fn look(&mut self) {
         let look = self.set.look(&self.settings);
-        let messages = self.messages.clone();
+        let (messages, is_rung) = (self.messages.clone(), Arc::clone(&self.is_rung));
         self.source.listen(look.directories.clone(), move || {
-            let _ = messages.send(Message::Look);
+            // However often it rings, one message lies there.
+            if !is_rung.swap(true, Ordering::AcqRel) {
+                let _ = messages.send(Message::Look);
+            }
         });
         self.say(&look.problems);
         let names: HashSet<&str> = look.members.iter().map(|member| member.settings.name.as_str()).collect();
