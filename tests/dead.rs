@@ -115,7 +115,7 @@ fn a_dead_letter_that_is_retried_is_delivered_once_as_a_replay() {
 #[test]
 fn a_replay_that_fails_stays_a_replay_over_a_restart_and_is_a_dead_letter_again() {
     let site = Site::new();
-    let running = host(&site).start();
+    let running = host(&site).start_and_look();
     given_up(&site, &running, "a.retry.txt");
     stopped(running);
     site.told("dead", &["retry", "--all"]);

@@ -24,7 +24,7 @@ fn kinds_are_asked_for_in_a_list_and_in_any_spelling() {
 
 #[test]
 fn a_rename_is_told_as_moved_from_and_moved_to() {
-    let host = Host::new().plugin("recorder").args(["-e", "moved-from,moved-to"]).start();
+    let host = Host::new().plugin("recorder").args(["-e", "moved-from,moved-to"]).start_and_look();
     host.write("a.txt", "x");
     host.rename("a.txt", "b.txt");
     host.answered("recorder", "b.txt", 1);
@@ -71,7 +71,7 @@ fn what_is_renamed_in_has_landed() {
 
 #[test]
 fn what_is_renamed_within_has_landed_under_its_new_name() {
-    let host = Host::new().plugin("recorder").args(["--exclude", "*.part"]).start();
+    let host = Host::new().plugin("recorder").args(["--exclude", "*.part"]).start_and_look();
     host.write("a.part", "x");
     host.rename("a.part", "a.txt");
     host.handled("recorder", "a.txt");

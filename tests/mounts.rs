@@ -103,7 +103,7 @@ fn inotify_can_be_asked_for_where_it_does_not_see_everything() {
         .config(
             "[[watch]]\npath = \"{root}\"\nrecursive = true\nbackend = \"inotify\"\nstable_for = \"100ms\"",
         )
-        .start();
+        .start_and_look();
     host.logged(&["WARN", "is on FUSE", "as was asked for"]);
     assert_eq!(host.watches(), 1);
     host.write("a.txt", "x");
@@ -130,7 +130,7 @@ fn an_overlay_and_a_tmpfs_are_watched() {
     let plain = memory.join("plain");
     fs::create_dir(&plain).unwrap();
     let root = host.root();
-    let host = host.watching([root.as_os_str(), plain.as_os_str()]).start();
+    let host = host.watching([root.as_os_str(), plain.as_os_str()]).start_and_look();
     assert_eq!((host.watches(), host.count_logged(&["is polled"])), (3, 0));
     host.write("sub/low.txt", "copied up");
     host.handled("recorder", "sub/low.txt");

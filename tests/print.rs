@@ -32,9 +32,8 @@ fn stdout_holds_paths_alone_and_stderr_no_path() {
 
 #[test]
 fn it_asks_for_close_write_alone() {
-    let host = Host::new().plugin("print").arg("-v").start();
     // The look at what is there tells no file that was moved in from one that was written.
-    host.logged(&["rescanned", "start)"]);
+    let host = Host::new().plugin("print").start_and_look();
     let outside = host.aside("moved", "x");
     std::fs::rename(outside, host.path("moved")).unwrap();
     host.drained("print");
@@ -44,7 +43,7 @@ fn it_asks_for_close_write_alone() {
 
 #[test]
 fn json_is_the_events_own_form() {
-    let host = Host::new().plugin("print").set("print.format=\"json\"").start();
+    let host = Host::new().plugin("print").set("print.format=\"json\"").start_and_look();
     host.write("a.txt", "four");
     let line = host.wait_for("a line", |host| host.stdout_lines().first().cloned());
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -29,7 +29,7 @@ fn attempts(answers: &[(u64, String, String)]) -> Vec<u64> {
 #[test]
 fn a_retry_goes_on_with_its_count_when_the_host_is_killed() {
     let site = Site::new();
-    let start = || retrying(&site, r#"{first="100ms",max="1s",attempts=5}"#).start();
+    let start = || retrying(&site, r#"{first="100ms",max="1s",attempts=5}"#).start_and_look();
     let host = start();
     site.write("a.retry.txt", "x");
     let before = answered(&site, &host, "a.retry.txt", 2).len();

@@ -128,14 +128,14 @@ fn what_lands_while_the_host_is_down_is_handled_at_the_next_start_and_nothing_tw
     site.write("a/b/down.txt", "1");
     site.write("new/c/down.txt", "1");
     site.write("a/b/live.txt", "22");
-    let host = site.host().start();
+    let host = site.host().start_and_look();
     for name in ["a/b/down.txt", "new/c/down.txt"] {
         site.wait_for(&host, name);
     }
     host.wait_for("the new version", |_| (site.times("a/b/live.txt") == 2).then_some(()));
     site.settle(&host, "marker1");
     stopped(host);
-    let host = site.host().start();
+    let host = site.host().start_and_look();
     site.settle(&host, "marker2");
     stopped(host);
     let mut handled = site.handled();

@@ -157,6 +157,14 @@ impl Host {
         self.spawn().ready()
     }
 
+    /// The same, and waits until it has looked at what was there: what lands after that comes by its event alone, so that
+    /// it is told as live, and with the name that it had before. Adds `-v`.
+    pub fn start_and_look(self) -> Running {
+        let host = self.arg("-v").start();
+        host.logged(&["rescanned", "start)"]);
+        host
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Exit {
         self.spawn().wait()

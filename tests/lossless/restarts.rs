@@ -20,9 +20,7 @@ fn each_way(mut case: impl FnMut(Down)) {
 
 /// Starts the next host, and waits until it has looked at everything.
 fn again(place: &Place) -> Running {
-    let host = lasting(place).arg("-v").start();
-    host.logged(&["rescanned", "start)"]);
-    host
+    lasting(place).start_and_look()
 }
 
 /// Nothing is lost; what was finished when the host came down has not come again; after a stop, nothing has.
