@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use notifyit_plugin_api::Kind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 mod plugin;
 mod upkeep;
@@ -129,6 +129,19 @@ pub struct WatchArgs {
     #[arg(long, value_name = "PLUGIN.KEY=VALUE", help_heading = "Plugins")]
     pub set: Vec<String>,
 
+    /// Call plugins in the host (inline, the default), or each in worker processes of its own.
+    ///
+    /// It wins over the configuration file; `--set plugin.NAME.isolation=process` says it for one plugin. Only a plugin
+    /// with processes of its own can be confined (`user`, `umask`, `limits`, `sandbox` in `[plugin.NAME]`).
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "inline|process",
+        help_heading = "Plugins"
+    )]
+    pub isolation: Option<Isolation>,
+
     /// Whom to trust with plugin files [default: strict].
     ///
     /// strict: files of root and of this user that others cannot replace; owner: files of root and of this user;
@@ -234,6 +247,17 @@ pub enum Trust {
     Owner,
     /// Any file.
     Off,
+}
+
+/// Where a plugin is called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In the host.
+    #[default]
+    Inline,
+    /// In worker processes of its own.
+    Process,
 }
 
 /// The form of the log.

@@ -254,7 +254,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 
 /// What serde says in Rust's words, in TOML's.
 fn in_users_words(message: &str) -> String {
-    const WORDS: [(&str, &str); 9] = [
+    const WORDS: [(&str, &str); 10] = [
         ("unknown field", "unknown key"),
         ("unknown variant", "unknown value"),
         ("missing field", "missing key"),
@@ -264,6 +264,7 @@ fn in_users_words(message: &str) -> String {
         ("expected a sequence", "expected an array"),
         ("expected a nonzero u16", "expected a number from 1 to 65535"),
         ("expected a nonzero u32", "expected a number from 1 to 4294967295"),
+        ("expected a nonzero u64", "expected a number from 1 on"),
     ];
     WORDS.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
 }

@@ -15,6 +15,7 @@
 //! | `places` | where plugins are, for commands that need nothing else |
 //! | `watches` | the same for `[[watch]]` |
 //! | `plugins`, `plugin` | what is to run, and one `[plugin.NAME]` |
+//! | `confinement` | what a worker process may not do |
 
 mod resolved;
 mod state;
@@ -22,12 +23,14 @@ mod places;
 mod watches;
 mod plugins;
 mod plugin;
+mod confinement;
 mod written;
 mod layers;
 mod set;
 mod environment;
 
-pub use crate::cli::{Existing, LogFormat, Trust};
+pub use crate::cli::{Existing, Isolation, LogFormat, Trust};
+pub use confinement::{Confinement, Limits, Sandbox};
 pub use environment::Environment;
 pub use places::{PluginPlaces, plugin_places};
 pub use plugin::{Library, PluginSettings, RetrySettings};

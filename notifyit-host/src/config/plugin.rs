@@ -10,9 +10,8 @@ use notifyit_plugin_api::Kind;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::WatchSettings;
 use super::resolved::Ground;
-use super::written;
+use super::{Confinement, Isolation, WatchSettings, confinement, written};
 use crate::patterns::{Case, Patterns};
 
 /// Where a plugin's code lies.
@@ -49,6 +48,10 @@ pub struct PluginSettings {
     pub coalesce: Option<Duration>,
     /// When it is tried again.
     pub retry: RetrySettings,
+    /// Where it is called. Default: in the host.
+    pub isolation: Isolation,
+    /// What its worker processes may not do; nothing is confined when it is called in the host.
+    pub confinement: Confinement,
     /// What the plugin itself reads.
     pub config: Map<String, Value>,
 }
@@ -81,6 +84,8 @@ impl PluginSettings {
             quiet: None,
             coalesce: None,
             retry: RetrySettings::default(),
+            isolation: Isolation::default(),
+            confinement: Confinement::default(),
             config: Map::new(),
         }
     }
@@ -121,6 +126,8 @@ pub(super) fn resolve(
     written: written::Plugin,
     watches: &[WatchSettings],
 ) -> Result<PluginSettings> {
+    let isolation = isolation(ground, written.isolation.as_ref());
+    let confinement = confinement::resolve(ground, isolation, &written)?;
     let library = match written.library {
         Some(text) => match &text.get_ref().0 {
             Library::File(file) => Library::File(ground.absolute_from(&text.span(), file)),
@@ -140,6 +147,8 @@ pub(super) fn resolve(
         quiet: written.quiet.map(|quiet| quiet.0).filter(|quiet| !quiet.is_zero()),
         coalesce: written.coalesce.map(|coalesce| coalesce.0).filter(|coalesce| !coalesce.is_zero()),
         retry: retry(ground, &written.retry)?,
+        isolation,
+        confinement,
         config: written.config.0,
         ..defaults
     })
@@ -161,6 +170,15 @@ fn events(
         return Ok(Some(typed.clone()));
     }
     Ok(Some(written.into_inner().into_iter().map(|kind| kind.0).collect()))
+}
+
+/// As with `-e`: the flag wins over the file, and a `--set` for this one plugin over the flag.
+fn isolation(ground: &Ground<'_>, written: Option<&Spanned<Isolation>>) -> Isolation {
+    let typed = ground.args.isolation;
+    match written {
+        Some(written) if typed.is_none() || ground.layers.is_typed(&written.span()) => *written.get_ref(),
+        _ => typed.unwrap_or_default(),
+    }
 }
 
 fn watch_names(

@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::plugin::{self, Library, PluginSettings, listed};
 use super::resolved::Ground;
 use super::written::{self, Name};
-use super::{UsageError, WatchSettings};
+use super::{Isolation, UsageError, WatchSettings};
 
 /// What was asked for by name: an error with it is fatal.
 #[derive(Debug, Clone)]
@@ -29,6 +29,7 @@ pub struct Plugins {
     drop_ins: bool,
     settings: BTreeMap<String, PluginSettings>,
     typed_events: Option<Vec<Kind>>,
+    typed_isolation: Option<Isolation>,
     sets: Vec<(String, String)>,
 }
 
@@ -64,6 +65,7 @@ impl Plugins {
             Some(settings) => PluginSettings { library, ..settings.clone() },
             None => PluginSettings {
                 events: self.typed_events.clone(),
+                isolation: self.typed_isolation.unwrap_or_default(),
                 ..PluginSettings::with_defaults(name.to_owned(), library)
             },
         }
@@ -94,6 +96,7 @@ pub(super) fn resolve(
         drop_ins: false,
         settings: BTreeMap::new(),
         typed_events: (!ground.args.event.is_empty()).then(|| ground.args.event.clone()),
+        typed_isolation: ground.args.isolation,
         sets: ground.layers.plugins_set().map(|(name, set)| (name.to_owned(), set.to_owned())).collect(),
     };
     let mut of_file = Vec::new();

@@ -161,6 +161,8 @@ timeout = "30s"
 quiet = "5s"
 coalesce = "2s"
 retry = { first = "2s", max = "5m", for = "1h 30m", attempts = 7 }
+isolation = "process"
+user = "nobody"
 [plugin.thumbnails.config]
 command = ["convert", "{file}"]
 since = 2024-02-03
@@ -207,6 +209,8 @@ fn every_key_of_a_file_arrives() {
     assert_eq!((thumbnails.quiet, thumbnails.coalesce), (Some(seconds(5)), Some(seconds(2))));
     let [first, max, for_] = [2, 300, 5400].map(Duration::from_secs);
     assert_eq!(thumbnails.retry, RetrySettings { first, max, for_, attempts: Some(7) });
+    assert_eq!(thumbnails.isolation, Isolation::Process);
+    assert_eq!(thumbnails.confinement.user.as_deref(), Some("nobody"));
     let config = json!({
         "command": ["convert", "{file}"], "since": "2024-02-03", "deep": {"ratio": 0.5, "on": true, "n": -1}
     });
@@ -224,6 +228,7 @@ fn the_defaults_are_those_documented() {
     assert_eq!(settings.rescan_every, Some(Duration::from_secs(3600)));
     assert_eq!((&print.watch, &print.events), (&None, &None));
     assert!(print.patterns.is_empty() && print.config.is_empty());
+    assert_eq!((print.isolation, &print.confinement), (Isolation::Inline, &Confinement::default()));
     let [first, max, for_] = [1, 600, 86_400].map(Duration::from_secs);
     assert_eq!(print.retry, RetrySettings { first, max, for_, attempts: None });
 }
@@ -294,6 +299,11 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
         "library = \"a b\"",
         "config = { a = [{ b = nan }] }",
         "config = 5",
+        "isolation = \"thread\"",
+        "user = \"nobody\"\nisolation = \"inline\"",
+        "umask = \"027\"",
+        "limits = { cpu = \"1m\" }",
+        "isolation = \"inline\"\nsandbox = { read = [\"a\"] }",
         "[plugin.\"../x\"]",
         "[plugin.\"a\\nb\"]",
     ];
@@ -301,27 +311,88 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
     wrong_files(
         &files.each_ref().map(String::as_str),
         &expect![[r#"
-        etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `config`
-        etc/n.toml:4:11: plugin.x.workers: invalid value: integer `0`, expected a number from 1 to 65535
-        etc/n.toml:4:11: plugin.x.workers: invalid value: integer `70000`, expected a number from 1 to 65535
-        etc/n.toml:4:9: plugin.x.queue: 0 is no queue's length: 1 to 16777216 are possible
-        etc/n.toml:4:11: plugin.x.timeout: it must be longer than 0
-        etc/n.toml:4:11: plugin.x.timeout: invalid type: integer `30`, expected a duration such as "30s", "10m" or "1h 30m"
-        etc/n.toml:4:9: plugin.x.retry: invalid type: integer `5`, expected a table
-        etc/n.toml:4:19: plugin.x.retry.first: it must be longer than 0
-        etc/n.toml:4:31: plugin.x.retry.max: it is shorter than the first pause, 60s
-        etc/n.toml:4:22: plugin.x.retry.attempts: invalid value: integer `0`, expected a number from 1 to 4294967295
-        etc/n.toml:4:21: plugin.x.events: unknown kind of event `closed`; known are landed, close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to
-        etc/n.toml:4:10: plugin.x.events: it names no kind of event; leave it out for the plugin's own
-        etc/n.toml:4:22: plugin.x.watch: no watch is named `y`; known are `incoming`
-        etc/n.toml:4:9: plugin.x.watch: it names no watch; leave it out for all of them
-        etc/n.toml:4:9: plugin.x.watch: invalid type: string "incoming", expected an array
-        etc/n.toml:4:11: plugin.x.library: "a b" is no plugin's name: letters, digits, `-`, `_` and `.` make one
-        etc/n.toml:4:10: plugin.x.config: a: b: a plugin cannot be given the number NaN
-        etc/n.toml:4:10: plugin.x.config: invalid type: integer `5`, expected a table
-        etc/n.toml:4:9: plugin."../x": "../x" is no plugin's name: letters, digits, `-`, `_` and `.` make one
-        etc/n.toml:4:9: plugin."a\nb": "a\nb" is no plugin's name: letters, digits, `-`, `_` and `.` make one
-    "#]],
+            etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
+            etc/n.toml:4:11: plugin.x.workers: invalid value: integer `0`, expected a number from 1 to 65535
+            etc/n.toml:4:11: plugin.x.workers: invalid value: integer `70000`, expected a number from 1 to 65535
+            etc/n.toml:4:9: plugin.x.queue: 0 is no queue's length: 1 to 16777216 are possible
+            etc/n.toml:4:11: plugin.x.timeout: it must be longer than 0
+            etc/n.toml:4:11: plugin.x.timeout: invalid type: integer `30`, expected a duration such as "30s", "10m" or "1h 30m"
+            etc/n.toml:4:9: plugin.x.retry: invalid type: integer `5`, expected a table
+            etc/n.toml:4:19: plugin.x.retry.first: it must be longer than 0
+            etc/n.toml:4:31: plugin.x.retry.max: it is shorter than the first pause, 60s
+            etc/n.toml:4:22: plugin.x.retry.attempts: invalid value: integer `0`, expected a number from 1 to 4294967295
+            etc/n.toml:4:21: plugin.x.events: unknown kind of event `closed`; known are landed, close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to
+            etc/n.toml:4:10: plugin.x.events: it names no kind of event; leave it out for the plugin's own
+            etc/n.toml:4:22: plugin.x.watch: no watch is named `y`; known are `incoming`
+            etc/n.toml:4:9: plugin.x.watch: it names no watch; leave it out for all of them
+            etc/n.toml:4:9: plugin.x.watch: invalid type: string "incoming", expected an array
+            etc/n.toml:4:11: plugin.x.library: "a b" is no plugin's name: letters, digits, `-`, `_` and `.` make one
+            etc/n.toml:4:10: plugin.x.config: a: b: a plugin cannot be given the number NaN
+            etc/n.toml:4:10: plugin.x.config: invalid type: integer `5`, expected a table
+            etc/n.toml:4:13: plugin.x.isolation: unknown value `thread`, expected `inline` or `process`
+            etc/n.toml:4:8: plugin.x.user: only worker processes can be confined; add isolation = "process", or type --isolation process
+            etc/n.toml:4:9: plugin.x.umask: only worker processes can be confined; add isolation = "process", or type --isolation process
+            etc/n.toml:4:10: plugin.x.limits: only worker processes can be confined; add isolation = "process", or type --isolation process
+            etc/n.toml:5:11: plugin.x.sandbox: only worker processes can be confined; add isolation = "process", or type --isolation process
+            etc/n.toml:4:9: plugin."../x": "../x" is no plugin's name: letters, digits, `-`, `_` and `.` make one
+            etc/n.toml:4:9: plugin."a\nb": "a\nb" is no plugin's name: letters, digits, `-`, `_` and `.` make one
+        "#]],
+    );
+}
+
+#[test]
+fn a_confinement_that_is_written_wrong_is_told_by_line_column_and_key() {
+    let plugins = [
+        "user = \"\"",
+        "user = \"a:b\"",
+        "user = -1",
+        "user = 4294967295",
+        "user = true",
+        "umask = 27",
+        "umask = \"028\"",
+        "umask = \"1000\"",
+        "umask = \"+2\"",
+        "limits = { memory = 0 }",
+        "limits = { memory = \"512\" }",
+        "limits = { memory = \"512MB\" }",
+        "limits = { memory = \"-1MiB\" }",
+        "limits = { file_size = \"99999999999GiB\" }",
+        "limits = { file_size = 1.5 }",
+        "limits = { open_files = 0 }",
+        "limits = { cpu = \"0s\" }",
+        "limits = { ram = 1 }",
+        "sandbox = \"yes\"",
+        "sandbox = { read = [\"a\", \"\"] }",
+        "sandbox = { network = \"no\" }",
+        "sandbox = { reed = [] }",
+    ];
+    let files = plugins.map(|line| format!("{WATCH}[plugin.x]\nisolation = \"process\"\n{line}"));
+    wrong_files(
+        &files.each_ref().map(String::as_str),
+        &expect![[r#"
+            etc/n.toml:5:8: plugin.x.user: "" is no user's name
+            etc/n.toml:5:8: plugin.x.user: "a:b" is no user's name
+            etc/n.toml:5:8: plugin.x.user: -1 is no user's number
+            etc/n.toml:5:8: plugin.x.user: 4294967295 is no user's number
+            etc/n.toml:5:8: plugin.x.user: invalid type: boolean `true`, expected a user's name or number
+            etc/n.toml:5:9: plugin.x.umask: invalid type: integer `27`, expected an octal text such as "027"
+            etc/n.toml:5:9: plugin.x.umask: `028` is no umask such as 027
+            etc/n.toml:5:9: plugin.x.umask: `1000` is no umask such as 027
+            etc/n.toml:5:9: plugin.x.umask: `+2` is no umask such as 027
+            etc/n.toml:5:21: plugin.x.limits.memory: 0 is no size in bytes
+            etc/n.toml:5:21: plugin.x.limits.memory: `512` is no size such as 64KiB, 512MiB or 2GiB
+            etc/n.toml:5:21: plugin.x.limits.memory: `512MB` is no size such as 64KiB, 512MiB or 2GiB
+            etc/n.toml:5:21: plugin.x.limits.memory: `-1MiB` is no size such as 64KiB, 512MiB or 2GiB
+            etc/n.toml:5:24: plugin.x.limits.file_size: `99999999999GiB` is no size such as 64KiB, 512MiB or 2GiB
+            etc/n.toml:5:24: plugin.x.limits.file_size: invalid type: floating point `1.5`, expected a size such as "512MiB", or a number of bytes
+            etc/n.toml:5:25: plugin.x.limits.open_files: invalid value: integer `0`, expected a number from 1 on
+            etc/n.toml:5:18: plugin.x.limits.cpu: it must be longer than 0
+            etc/n.toml:5:12: plugin.x.limits.ram: unknown key `ram`, expected one of `memory`, `open_files`, `processes`, `file_size`, `cpu`
+            etc/n.toml:5:11: plugin.x.sandbox: invalid value: string "yes", expected true, false, "require" or a table
+            etc/n.toml:5:26: plugin.x.sandbox.read: a path cannot be empty
+            etc/n.toml:5:23: plugin.x.sandbox.network: invalid type: string "no", expected a boolean
+            etc/n.toml:5:13: plugin.x.sandbox.reed: unknown key `reed`, expected one of `read`, `write`, `network`, `require`
+        "#]],
     );
 }
 
@@ -429,7 +500,7 @@ fn a_wrong_set_is_named() {
         &sets,
         &expect![[r#"
             --set plugin.exec.workers=x: plugin.exec.workers: invalid type: string "x", expected a number from 1 to 65535
-            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `config`
+            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
             --set plugin.exec.watch=["x"]: plugin.exec.watch: no watch is named `x`; known are `in`
             --set plugin.exec.include=['a', '[b']: plugin.exec.include: bad pattern "[b": unclosed character class; missing ']'
             --set host.grace=5: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"
@@ -566,6 +637,86 @@ fn e_wins_over_the_file_and_a_set_over_e() {
     assert_eq!(instance(&settings, "archive").events, Some(vec![Kind::Delete]));
     let found = settings.plugins.settings_for("found", Library::Name("found".to_owned()));
     assert_eq!(found.events, Some(vec![Kind::Create]));
+}
+
+#[test]
+fn isolation_wins_over_the_file_and_a_set_over_isolation() {
+    let file = format!("{WATCH}[plugin.a]\nisolation = \"process\"\n[plugin.b]\n[plugin.c]");
+    let isolation = |args: &[&str]| {
+        let settings = of_file(&file, args);
+        let found = settings.plugins.settings_for("found", Library::Name("found".to_owned()));
+        ["a", "b", "c"].map(|name| instance(&settings, name).isolation).into_iter().chain([found.isolation])
+    };
+    use Isolation::{Inline, Process};
+    assert!(isolation(&[]).eq([Process, Inline, Inline, Inline]));
+    let set = "--set=plugin.c.isolation=process";
+    assert!(isolation(&["--isolation", "inline", set]).eq([Inline, Inline, Process, Inline]));
+    let set = "--set=plugin.c.isolation=inline";
+    assert!(isolation(&["--isolation", "process", set]).eq([Process, Process, Inline, Process]));
+    assert_eq!(
+        wrong_flags(&["--isolation=inline", "--set=plugin.x.user=nobody"]),
+        "--set plugin.x.user=nobody: plugin.x.user: only worker processes can be confined; add isolation = \
+         \"process\", or type --isolation process"
+    );
+    assert!(Place::new().resolve(&["in", "--isolation=process", "--set=plugin.x.user=nobody"]).is_ok());
+}
+
+#[test]
+fn a_confinement_arrives() {
+    let place = Place::with(&format!("{WATCH}[plugin.x]\n{CONFINED}"));
+    let settings = place.resolve(&["-c", "etc/n.toml", "--set=plugin.x.limits.memory=2GiB"]).unwrap();
+    let expected = Confinement {
+        user: Some("1000".to_owned()),
+        umask: Some(0o27),
+        limits: Limits {
+            memory: Some(2 << 30),
+            open_files: Some(256),
+            processes: Some(64),
+            file_size: Some(1000),
+            cpu: Some(Duration::from_secs(600)),
+        },
+        sandbox: Some(Sandbox {
+            read: vec![PathBuf::from("/opt/tool"), place.path("etc/colours")],
+            write: vec![place.path("etc/../out")],
+            network: true,
+            require: false,
+        }),
+    };
+    let confinement = &instance(&settings, "x").confinement;
+    assert_eq!(*confinement, expected);
+    let json = serde_json::to_string(confinement).unwrap();
+    assert_eq!(serde_json::from_str::<Confinement>(&json).unwrap(), expected);
+}
+
+const CONFINED: &str = r#"
+isolation = "process"
+user = 1000
+umask = "027"
+limits = { memory = "512MiB", open_files = 256, processes = 64, file_size = 1000, cpu = "10m" }
+sandbox = { read = ["/opt/tool", "colours"], write = ["../out"], network = true }
+"#;
+
+#[test]
+fn a_sandbox_is_a_table_or_short_for_one() {
+    let sandbox = |text: &str| {
+        let sandbox = format!("--set=plugin.x.sandbox={text}");
+        let settings = of_flags(&["-p", "x", "--isolation=process", &sandbox]);
+        instance(&settings, "x").confinement.sandbox.clone()
+    };
+    assert_eq!(sandbox("false"), None);
+    assert_eq!(sandbox("true"), Some(Sandbox::default()));
+    assert_eq!(sandbox("{}"), Some(Sandbox::default()));
+    assert_eq!(sandbox("require"), Some(Sandbox { require: true, ..Sandbox::default() }));
+    assert_eq!(of_flags(&["-p", "x", "--set=plugin.x.sandbox=false"]).watches.len(), 1, "inline has none");
+}
+
+#[test]
+fn a_path_that_is_no_text_goes_to_the_worker_process_too() {
+    let odd = vec![PathBuf::from(OsString::from_vec(b"/a\xff".to_vec()))];
+    let sandbox = Some(Sandbox { read: odd.clone(), write: odd, ..Sandbox::default() });
+    let confinement = Confinement { sandbox, ..Confinement::default() };
+    let json = serde_json::to_string(&confinement).unwrap();
+    assert_eq!(serde_json::from_str::<Confinement>(&json).unwrap(), confinement);
 }
 
 #[test]

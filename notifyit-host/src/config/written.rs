@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use toml::Spanned;
 
 use super::Library;
-use crate::cli::{self, Existing, LogFormat, Trust};
+use crate::cli::{self, Existing, Isolation, LogFormat, Trust};
 use crate::patterns;
 
 /// A configuration file.
@@ -79,6 +79,11 @@ pub(super) struct Plugin {
     pub(super) quiet: Option<Time>,
     pub(super) coalesce: Option<Time>,
     pub(super) retry: Retry,
+    pub(super) isolation: Option<Spanned<Isolation>>,
+    pub(super) user: Option<Spanned<User>>,
+    pub(super) umask: Option<Spanned<Umask>>,
+    pub(super) limits: Option<Spanned<Limits>>,
+    pub(super) sandbox: Option<Spanned<Sandbox>>,
     pub(super) config: JsonTable,
 }
 
@@ -135,7 +140,7 @@ macro_rules! checked_text {
     ($(#[$meta:meta])* $name:ident($inner:ty), $expected:expr, $check:expr) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
-        pub(super) struct $name(pub(super) $inner);
+        pub(in crate::config) struct $name(pub(in crate::config) $inner);
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -145,6 +150,9 @@ macro_rules! checked_text {
         }
     };
 }
+
+mod confined;
+pub(super) use confined::{Limits, Sandbox, Umask, User};
 
 struct CheckedText<T> {
     expected: &'static str,
