@@ -82,6 +82,12 @@ pub enum Command {
         /// The process id of that host.
         host: u32,
     },
+    /// Runs an instance of a plugin for the host at the other end of stdin.
+    #[command(name = "__worker", hide = true)]
+    Worker {
+        /// The instance's name, to be seen in lists of processes.
+        name: String,
+    },
 }
 
 /// The options of `watch` and `check`.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use notifyit_host::cli::{Cli, Command};
 use notifyit_host::config::{self, ConfigError, Environment, Settings, UsageError};
-use notifyit_host::plugin::probe;
+use notifyit_host::plugin::{isolated::worker, probe};
 use notifyit_host::{inventory, log, run, upkeep};
 
 /// The command line was wrong.
@@ -35,6 +35,7 @@ fn command(command: &Command) -> Result<()> {
         Command::Replay(args) => upkeep::guarded(|environment| upkeep::replay(args, environment)),
         Command::Skip(args) => upkeep::guarded(|environment| upkeep::skip(args, environment)),
         Command::Forget(args) => upkeep::guarded(|environment| upkeep::forget(args, environment)),
+        Command::Worker { .. } => worker::serve().map(|never| match never {}),
         Command::Probe { host } => probe::answer(*host).map(|never| match never {}),
     }
 }

@@ -22,7 +22,7 @@ use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::deliver::{Lanes, Left, Outside, Places};
 use crate::event::{Happened, WatchId};
 use crate::plugin::set::Set;
-use crate::plugin::{Loader, Prober, Services};
+use crate::plugin::{Loader, Maker, Prober, Services};
 use crate::roster::{self, Roster};
 use crate::settle::ledger::{Ledger, Watched};
 use crate::source::fence::SourceHandle;
@@ -58,8 +58,10 @@ pub fn watch(settings: &Settings) -> Result<()> {
     });
     refuse_plugins_beneath(settings)?;
     make_staging_place(settings);
-    let loader = loader(settings, services);
-    let (roster, lanes, outside) = Roster::start(settings.clone(), loader, || outside(settings), at_nanos)?;
+    let roots = settings.watches.iter().map(|watch| watch.path.clone()).collect();
+    let maker = Maker::new(services, THIS_PROGRAM, roots);
+    let (roster, lanes, outside) =
+        Roster::start(settings.clone(), (loader(settings), maker), || outside(settings), at_nanos)?;
     let started = start_sources(settings, &lanes, &outside, (stop, &begun));
     let started = started.and_then(|sources| Ok((sources, roster.spawn()?)));
     let ((source, rescans), roster) = match started {
@@ -95,7 +97,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
 /// What would keep [`watch`] from starting.
 pub fn check(settings: &Settings) -> Result<()> {
     sys::take_back_children()?;
-    let loader = loader(settings, Services::new(|_, _| {}));
+    let loader = loader(settings);
     let members = roster::first_look(&mut Set::new(loader), settings)?.members;
     refuse_plugins_beneath(settings)?;
     members.iter().try_for_each(|member| roster::check(settings, member))?;
@@ -118,9 +120,12 @@ fn make_staging_place(settings: &Settings) {
 }
 
 /// Tries each plugin in a child process that is this program.
-fn loader(settings: &Settings, services: Services) -> Loader {
-    Loader::new(settings.trust, &settings.staging_dirs, Prober::by("/proc/self/exe"), services)
+fn loader(settings: &Settings) -> Loader {
+    Loader::new(settings.trust, &settings.staging_dirs, Prober::by(THIS_PROGRAM))
 }
+
+/// Also after an upgrade.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// What the stages share.
 fn outside(settings: &Settings) -> Result<Outside> {

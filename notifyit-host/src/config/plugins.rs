@@ -71,6 +71,22 @@ impl Plugins {
         }
     }
 
+    /// Does each instance of this library, whose own name this is, run in a process of its own?
+    pub fn are_isolated(&self, name: &str, file: &Path) -> bool {
+        let library = Library::File(file.to_owned());
+        let uses =
+            |settings: &&PluginSettings| settings.library == library || settings.library.is_named(name);
+        let instances = self.requested.iter().filter_map(|request| match request {
+            Request::Instance(settings) => Some(settings.as_ref()),
+            Request::File(_) => None,
+        });
+        let isolations: Vec<Isolation> = instances.filter(uses).map(|settings| settings.isolation).collect();
+        if isolations.is_empty() {
+            return self.settings_for(name, library).isolation == Isolation::Process;
+        }
+        isolations.iter().all(|isolation| *isolation == Isolation::Process)
+    }
+
     /// Call it with the names of all instances when everything is loaded.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! One attempt: where is the file now, what is it like, what does the plugin say.
+//! One attempt: where is the file now, what is it like, what is the plugin handed.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use super::lane::Lane;
 use super::racy::Racy;
 use super::retry::{FENCES, Waiting, Work};
 use crate::event::{Certainty, FileEvent, Sequence, WatchId};
-use crate::plugin::{Instance, Reply};
+use crate::plugin::{Answer, Instance};
 use crate::settle::ledger::{Ledger, Stamp, Version, identity};
 use crate::settle::trouble::Wish;
 use crate::source::filesystem::Terms;
@@ -34,23 +34,32 @@ pub struct Places {
     pub watches: Vec<String>,
 }
 
-/// How an attempt ended.
+/// Why an attempt is not made.
 #[derive(Debug)]
-pub(super) enum Tried {
-    /// The plugin has answered.
-    Answered(Reply),
-    /// Not made: the file is missing, and may have been renamed.
+pub(super) enum NotMade {
+    /// The file is missing, and may have been renamed.
     Missing,
-    /// Not made: the file is gone.
+    /// The file is gone.
     Gone,
-    /// Not made: there is nothing to deliver. It is no file, or is finished.
+    /// There is nothing to deliver. It is no file, or is finished.
     Moot,
-    /// Not made: somebody may still be writing to the file. To be asked again after this.
+    /// Somebody may still be writing to the file. To be asked again after this.
     Busy(Duration),
-    /// Not made: it has failed before, in another run perhaps, and its next try is due after this.
+    /// It has failed before, in another run perhaps, and its next try is due after this.
     NotYet(Duration),
-    /// Not made: nobody is writing to the file; its close-write may be on its way.
+    /// Nobody is writing to the file; its close-write may be on its way.
     Free,
+}
+
+/// A file as it was before the call that is about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    /// A moment before that look: nanoseconds since 1970.
+    pub(super) at: u64,
+    /// If it was there.
+    pub(super) stat: Option<Stat>,
+    pub(super) terms: Terms,
+    watch: usize,
 }
 
 /// Makes attempts; keeps the path's memory from one to the next.
@@ -87,15 +96,9 @@ impl Attempt {
         Some((usize::from(tree.watch(event.node).0), tree.serial(event.node)))
     }
 
-    /// Calls the plugin with the event as its file is now.
-    pub(super) fn make(
-        &mut self,
-        lane: &Lane,
-        worker: usize,
-        work: &mut Work,
-        instance: &mut Instance,
-    ) -> Tried {
-        let Some((watch, directory)) = self.locate(&work.event) else { return Tried::Gone };
+    /// Looks at the event's file: is the plugin to be called with it?
+    pub(super) fn look(&mut self, lane: &Lane, work: &mut Work) -> Result<Looked, NotMade> {
+        let Some((watch, directory)) = self.locate(&work.event) else { return Err(NotMade::Gone) };
         let (began, losses) = (sys::wall_nanos(), lane.losses());
         let terms = self.terms(watch);
         let is_supposed = work.event.certainty == Certainty::Supposed;
@@ -107,26 +110,30 @@ impl Attempt {
         // Without an inode, what was moved to a file's place looks like what was there if it has its size and time.
         let is_to_be_known = is_supposed && (terms.inodes_last || work.event.is_found());
         if is_to_be_known && work.version.as_ref().is_some_and(|v| self.ledger.is_finished(lane.id, v)) {
-            return Tried::Moot;
+            return Err(NotMade::Moot);
         }
         if let Some(pause) = self.resume(lane, work) {
-            return Tried::NotYet(pause);
+            return Err(NotMade::NotYet(pause));
         }
         let stat = match looked {
-            Ok(None) if work.event.is_landing() && work.fences < FENCES => return Tried::Missing,
-            Ok(None) if is_supposed || work.event.kind == Kind::Landed => return Tried::Gone,
+            Ok(None) if work.event.is_landing() && work.fences < FENCES => {
+                return Err(NotMade::Missing);
+            }
+            Ok(None) if is_supposed || work.event.kind == Kind::Landed => {
+                return Err(NotMade::Gone);
+            }
             Ok(Some(stat)) if (is_supposed || work.event.kind == Kind::Landed) && !stat.is_file() => {
-                return Tried::Moot;
+                return Err(NotMade::Moot);
             }
             Ok(Some(stat)) => {
                 let racy = terms.racy(&stat, || (began, sys::wall_nanos()));
                 if let Some(pause) = self.wait(lane, work, (terms.stamp(stat), racy)) {
-                    return Tried::Busy(pause);
+                    return Err(NotMade::Busy(pause));
                 }
                 work.racy = racy.map(|grain| Racy { grain, losses });
                 if work.is_to_be_asked() {
                     let pause = work.inquiry.ask(self.path(), stat, terms, Instant::now());
-                    return pause.map_or(Tried::Free, Tried::Busy);
+                    return Err(pause.map_or(NotMade::Free, NotMade::Busy));
                 }
                 Some(stat)
             }
@@ -136,12 +143,26 @@ impl Attempt {
                 None
             }
         };
-        let raw = self.raw(lane, work, (watch, terms), stat);
+        Ok(Looked { at: began, stat, terms, watch })
+    }
+
+    /// Hands the event to the plugin, with the path of the last look. Returns its answer, if it gives that at once.
+    pub(super) fn hand(
+        &self,
+        lane: &Lane,
+        worker: usize,
+        (work, looked): (&Work, &Looked),
+        instance: &mut Instance,
+    ) -> Option<Answer> {
+        let raw = self.raw(lane, work, looked);
+        if instance.is_isolated() {
+            return instance.hand(&raw);
+        }
         let in_hand = &lane.desks[worker].in_hand;
         if lane.timeout.is_some() {
             in_hand.begin(&self.path);
         }
-        let reply = instance.on_event(&raw);
+        let answer = instance.hand(&raw);
         let missed = lane.timeout.is_some().then(|| in_hand.end()).flatten();
         if let (Some(since), Some(timeout)) = (missed, lane.timeout) {
             let took = since.elapsed();
@@ -153,10 +174,7 @@ impl Attempt {
                 );
             }
         }
-        if let Some(stat) = stat.filter(|_| work.event.is_landing()) {
-            self.has_called((lane, work), (began, stat, terms), (&reply, instance));
-        }
-        Tried::Answered(reply)
+        answer
     }
 
     /// Was the file of an event renamed before another event came for its name?
@@ -259,13 +277,8 @@ impl Attempt {
         stat.map(|stat| Version::new(directory, &event.name, &terms.stamp(stat))) == work.version
     }
 
-    fn raw<'a>(
-        &'a self,
-        lane: &Lane,
-        work: &'a Work,
-        (watch, terms): (usize, Terms),
-        stat: Option<Stat>,
-    ) -> EventRaw<'a> {
+    fn raw<'a>(&'a self, lane: &Lane, work: &'a Work, looked: &Looked) -> EventRaw<'a> {
+        let Looked { stat, terms, watch, .. } = *looked;
         let name = self.places.watches[watch].as_str();
         let event = &work.event;
         let root = &self.path[..self.root];

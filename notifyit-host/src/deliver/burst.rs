@@ -1,11 +1,12 @@
 //! What a worker has called done, until a flush has made it safe.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::pause::Change;
 use super::worker::Worker;
-use crate::plugin::Reply;
+use crate::plugin::{Lost, Reply};
 use crate::source::rescan::Order;
 
 impl Worker {
@@ -18,12 +19,14 @@ impl Worker {
 
     /// Ends a burst: what was reported as done is settled, or tried again if the flush failed.
     pub(super) fn flush(&mut self) {
+        self.take_answers();
         if !std::mem::take(&mut self.unflushed) {
             return;
         }
+        let lane = Arc::clone(&self.lane);
         // Without an instance there is nothing to flush: what it had done went with it.
         let Some(instance) = self.instance.as_mut() else { return };
-        match instance.flush() {
+        match instance.flush(&|| lane.is_given_up()) {
             Reply::Done => {
                 // Not before: what is in the ledger must survive a kill at any moment.
                 let mut burst = std::mem::take(&mut self.burst);
@@ -41,9 +44,13 @@ impl Worker {
                     }
                 }
             }
-            Reply::Panicked { message } => {
-                self.panicked(&message);
-                self.undo_burst(&format!("panicked in flush: {message}"));
+            Reply::Lost(Lost::GivenUp) => {
+                self.lose_instance(&Lost::GivenUp);
+                self.redo_burst();
+            }
+            Reply::Lost(lost) => {
+                self.lose_instance(&lost);
+                self.undo_burst(&format!("failed to flush: {lost}"));
             }
             Reply::Retry { message, .. } | Reply::Reject { message } => {
                 self.undo_burst(&format!("failed to flush: {message}"));

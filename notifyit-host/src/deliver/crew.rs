@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 
 use super::lane::Lane;
 use super::worker::Worker;
-use super::{Create, LaneSpec, Left, Outside};
+use super::{LaneSpec, Left, Outside};
 use crate::event::LaneId;
-use crate::plugin::CreateError;
+use crate::plugin::{Create, CreateError};
 
 /// Beyond the time that a lane has for what it holds: for its last flush.
 pub(super) const LAST_FLUSH: Duration = Duration::from_millis(200);
@@ -25,8 +25,6 @@ pub(super) struct Crew {
     /// One for each worker: it begins when it gets something, and leaves when there is nothing to come.
     begin: Vec<SyncSender<()>>,
     pub(super) is_leaving: bool,
-    /// Once it is closed, its calls in hand are waited for so long.
-    calls: Duration,
 }
 
 type Made = Result<(), CreateError>;
@@ -36,8 +34,7 @@ impl Crew {
     pub(super) fn start(id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<Crew> {
         let workers = spec.workers;
         let (lane, create) = lane_of(id, spec, outside);
-        let (threads, begin, calls) = (Vec::new(), Vec::new(), Duration::ZERO);
-        let mut crew = Crew { lane, threads, begin, is_leaving: false, calls };
+        let mut crew = Crew { lane, threads: Vec::new(), begin: Vec::new(), is_leaving: false };
         let (made, answers) = sync_channel(usize::from(workers));
         for index in 0..usize::from(workers) {
             let worker = Worker::new(Arc::clone(&crew.lane), index, Arc::clone(&create), outside.clone());
@@ -85,7 +82,8 @@ impl Crew {
 
     /// It takes no more events, and will be closed; then its calls in hand are waited for so long.
     pub(super) fn is_to_leave(&mut self, calls: Duration) -> Arc<Lane> {
-        (self.is_leaving, self.calls) = (true, calls);
+        self.is_leaving = true;
+        self.lane.wait_for_calls(calls);
         Arc::clone(&self.lane)
     }
 
@@ -96,7 +94,7 @@ impl Crew {
 
     /// Has it left, or is it not waited for any longer?
     pub(super) fn has_departed(&self, now: Instant) -> bool {
-        let is_over = || self.lane.closing().is_some_and(|until| now > until + self.calls + LAST_FLUSH);
+        let is_over = || self.lane.patience().is_some_and(|until| now > until + LAST_FLUSH);
         self.is_leaving && (self.threads.iter().all(JoinHandle::is_finished) || is_over())
     }
 

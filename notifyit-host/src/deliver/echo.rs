@@ -7,30 +7,28 @@ use std::time::Instant;
 
 use notifyit_plugin_api::abi::Left;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Looked};
 use super::handled::{Claim, Echo, Ended};
 use super::lane::Lane;
 use super::retry::{Work, jitter};
 use super::worker::Worker;
 use crate::event::FileEvent;
-use crate::plugin::{Instance, Reply};
+use crate::plugin::{Answer, Reply};
 use crate::settle::ledger::Version;
-use crate::source::filesystem::Terms;
 use crate::sys::{self, Stat};
 
 /// After so many rounds in a row it is no accident.
 const ROUNDS: u32 = 5;
 
 impl Attempt {
-    /// The plugin has answered: remembers the call. What the plugin claims as its work is what is finished. `began` is
-    /// from before the file was looked at (nanoseconds since 1970), and `stat` what it was like.
-    pub(super) fn has_called(
-        &mut self,
-        (lane, work): (&Lane, &mut Work),
-        (began, stat, terms): (u64, Stat, Terms),
-        (reply, instance): (&Reply, &Instance),
-    ) {
-        let claimed = instance.notes().rewrote.map(|left| terms.stamp(claimed(left, stat)));
+    /// The plugin has answered: remembers the call, if it was about a version of a file. What the plugin claims as its
+    /// work is what is finished.
+    pub(super) fn has_called(&mut self, (lane, work): (&Lane, &mut Work), looked: &Looked, answer: &Answer) {
+        let Looked { at: began, stat: Some(stat), terms, .. } = *looked else { return };
+        if !work.event.is_landing() {
+            return;
+        }
+        let claimed = answer.notes.rewrote.map(|left| terms.stamp(claimed(left, stat)));
         if let (Some(stat), Some(version)) = (claimed, &mut work.version) {
             *version = version.with_stamp(&stat);
             // It is taken at its word.
@@ -39,7 +37,7 @@ impl Attempt {
         if lane.reads_only.load(Ordering::Relaxed) && lane.coalesce.is_none() && claimed.is_none() {
             return;
         }
-        let is_answer = matches!(reply, Reply::Done | Reply::Reject { .. });
+        let is_answer = matches!(answer.reply, Reply::Done | Reply::Reject { .. });
         let not_before =
             lane.coalesce.filter(|_| is_answer).and_then(|pause| Instant::now().checked_add(pause));
         let left = claimed.unwrap_or_else(|| terms.stamp(stat));

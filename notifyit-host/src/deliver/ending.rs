@@ -40,9 +40,9 @@ impl Worker {
 
     /// The last call of an instance.
     pub(super) fn shut_down(&self, mut instance: Instance) {
-        match instance.shutdown() {
+        match instance.shutdown(&|| self.lane.is_given_up()) {
             Reply::Done => {}
-            Reply::Panicked { message } => self.lane.say_panic(&message),
+            Reply::Lost(lost) => self.lane.say_lost(&lost),
             Reply::Retry { message, .. } | Reply::Reject { message } => self.lane.say_shutdown(&message),
         }
     }

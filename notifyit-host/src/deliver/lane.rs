@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::crew::LAST_FLUSH;
 use super::pause::Pause;
 use super::retry::RetryPolicy;
 use super::successor::{Offer, Successor};
@@ -47,6 +48,8 @@ pub(super) struct Lane {
     /// How often events of this lane were lost, by the kernel or for want of room.
     losses: AtomicU64,
     closing: OnceLock<Instant>,
+    /// Beyond that its calls in hand are waited for so long.
+    calls: OnceLock<Duration>,
     /// Another lane finds what this one leaves.
     gives_way: AtomicBool,
 }
@@ -126,6 +129,7 @@ impl Lane {
             not_kept: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             closing: OnceLock::new(),
+            calls: OnceLock::new(),
             gives_way: AtomicBool::new(false),
         }
     }
@@ -249,6 +253,21 @@ impl Lane {
     /// Does another lane find what it leaves?
     pub(super) fn gives_way(&self) -> bool {
         self.gives_way.load(Ordering::Acquire)
+    }
+
+    /// Once it is closed, its calls in hand are waited for so long.
+    pub(super) fn wait_for_calls(&self, within: Duration) {
+        let _ = self.calls.set(within);
+    }
+
+    /// Until when its calls in hand are waited for, once it is closing.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        Some(self.closing()? + self.calls.get().copied().unwrap_or_default())
+    }
+
+    /// Is nobody waiting for its calls in hand any more? For the last flush there is time left.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.patience().is_some_and(|until| Instant::now() > until + LAST_FLUSH * 3 / 4)
     }
 
     /// Until when workers may go on, once the lane is closing.

@@ -17,7 +17,8 @@
 //! | `ending` | what a worker leaves, and its last call |
 //! | `burst` | what is done, until a flush has made it safe |
 //! | `racy` | what is done, until its stamp tells the file's versions apart |
-//! | `attempt` | where the file is now, what it is like, the call |
+//! | `attempt` | where the file is now, what it is like, what the plugin is handed |
+//! | `handed` | what is in the plugin's hands, and what its answers make of it |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `handled` | which events are a handler's own closes; at most one delivery in a while |
 //! | `recent` | the calls that have just ended |
@@ -42,6 +43,7 @@ mod ending;
 mod burst;
 mod racy;
 mod attempt;
+mod handed;
 mod complete;
 mod trouble;
 mod handled;
@@ -66,7 +68,7 @@ use self::lineup::{Lineup, Seat};
 use self::retry::RetryPolicy;
 use self::successor::Successor;
 use crate::event::WatchId;
-use crate::plugin::{CreateError, Instance};
+use crate::plugin::Create;
 use crate::route::Subscription;
 use crate::route::coverage::Coverage;
 use crate::settle::Settle;
@@ -103,9 +105,6 @@ pub struct LaneSpec {
     /// Makes an instance: on the worker's thread, or, beside an older one, on another.
     pub create: Box<Create>,
 }
-
-/// Makes an instance of a plugin.
-pub type Create = dyn Fn() -> Result<Instance, CreateError> + Send + Sync;
 
 impl std::fmt::Debug for LaneSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -9,6 +9,7 @@ use tracing::{debug, error, info, warn};
 use super::Left;
 use super::lane::Lane;
 use crate::log::one_line;
+use crate::plugin::Lost;
 
 impl Left {
     /// What a stop has left.
@@ -57,9 +58,20 @@ impl Lane {
         info!("plugin `{}` works again", self.name);
     }
 
-    /// An instance has panicked.
-    pub(super) fn say_panic(&self, message: &str) {
-        error!("plugin `{}` panicked: {}", self.name, one_line(message));
+    /// An instance is of no more use.
+    pub(super) fn say_lost(&self, lost: &Lost) {
+        let (plugin, why) = (&self.name, one_line(&lost.to_string()).into_owned());
+        match lost {
+            Lost::GivenUp => debug!("plugin `{plugin}`: {why}"),
+            Lost::Late(_) => warn!("plugin `{plugin}`: {why}"),
+            Lost::Panicked(_) => error!("plugin `{plugin}` {why}"),
+            Lost::Died(_) => error!("plugin `{plugin}`: {why}"),
+        }
+    }
+
+    /// Its process has died between two events.
+    pub(super) fn say_pause_after_loss(&self, pause: Duration) {
+        warn!("plugin `{}` had no event in hand, and pauses; next try in {pause:.1?}", self.name);
     }
 
     /// After a panic there is no new instance.

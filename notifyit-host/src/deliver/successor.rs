@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::Create;
 use super::worker::Worker;
-use crate::plugin::{CreateError, Instance};
+use crate::plugin::{Create, CreateError, Instance};
 
 /// Code that can take the place of a lane's: an instance of it for each worker.
 pub struct Heirs {
@@ -44,7 +43,9 @@ impl Drop for Heirs {
     fn drop(&mut self) {
         let instances = std::mem::take(&mut self.instances);
         if !instances.is_empty() {
-            dismiss(move || instances.into_iter().for_each(|mut instance| drop(instance.shutdown())));
+            dismiss(move || {
+                instances.into_iter().for_each(|mut instance| drop(instance.shutdown(&|| false)))
+            });
         }
     }
 }

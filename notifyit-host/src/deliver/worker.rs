@@ -4,20 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Tried};
+use super::Outside;
+use super::attempt::{Attempt, NotMade};
+use super::handed::{Hand, Handed};
 use super::lane::{Lane, Message};
 use super::pause::{Change, Leave};
 use super::racy::Holding;
 use super::retry::{Arrival, FENCES, Waiting, Work};
-use super::{Create, Outside};
-use notifyit_plugin_api::Blame;
-
 use crate::event::{Certainty, FileEvent, Outcome};
-use crate::plugin::{CreateError, Instance, Reply};
+use crate::plugin::{Create, CreateError, Instance};
 use crate::source::closes::CloseWatch;
 
-/// A burst is flushed when it is this long, or when nothing waits.
-const BURST: usize = 1024;
 /// Between the two fences that show that a missing file was not renamed: the kernel tells of a rename a moment
 /// *behind* doing it.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -35,6 +32,8 @@ pub(super) struct Worker {
     /// Events taken from the inbox, in order; what waited behind another goes to the front.
     pub(super) local: VecDeque<Message>,
     pub(super) waiting: Waiting,
+    /// In the plugin's hands. Empty between two turns.
+    pub(super) hand: Hand,
     /// Done, but the ledger is not to know yet.
     pub(super) racy: Holding,
     /// Done, but not flushed yet.
@@ -64,6 +63,7 @@ impl Worker {
             outside,
             local: VecDeque::new(),
             waiting: Waiting::default(),
+            hand: Hand::default(),
             racy: Holding::default(),
             burst: Vec::new(),
             unflushed: false,
@@ -103,6 +103,8 @@ impl Worker {
         self.is_probe = leave == Leave::Probe;
         if let Some((work, behind)) = self.next() {
             self.handle(work, behind);
+            self.hand_more();
+            self.take_answers();
             return Flow::GoOn;
         }
         self.give_probe_back();
@@ -148,7 +150,7 @@ impl Worker {
     }
 
     /// The next event to try, with what is to stay behind it.
-    fn next(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
+    pub(super) fn next(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
         if !self.is_probe
             && let Some(due) = self.take_due()
         {
@@ -238,8 +240,8 @@ impl Worker {
         None
     }
 
-    /// Tries an event and does what its result asks for.
-    fn handle(&mut self, mut work: Work, behind: VecDeque<FileEvent>) {
+    /// Hands an event to the plugin, or does what the state of its file asks for.
+    pub(super) fn handle(&mut self, mut work: Work, behind: VecDeque<FileEvent>) {
         if self.follow(&mut work.event) {
             self.give_probe_back();
             self.lane.settled(1);
@@ -260,48 +262,36 @@ impl Worker {
             let again = Instant::now() + self.lane.policy.first;
             return self.put_off(work, again, behind);
         };
-        let tried = self.attempt.make(&self.lane, self.index, &mut work, instance);
-        if !matches!(tried, Tried::Answered(_)) {
-            self.give_probe_back();
+        let looked = match self.attempt.look(&self.lane, &mut work) {
+            Ok(looked) => looked,
+            Err(why) => return self.not_made(why, work, behind),
+        };
+        self.unflushed = true;
+        match self.attempt.hand(&self.lane, self.index, (&work, &looked), instance) {
+            Some(answer) => self.answered(Handed { work, behind, looked }, answer),
+            None => self.hand.put(Handed { work, behind, looked }),
         }
-        let reply = match tried {
-            Tried::Answered(reply) => reply,
-            Tried::Missing | Tried::Free => {
-                work.is_missing = matches!(tried, Tried::Missing);
-                return self.fence(work, behind);
+    }
+
+    /// The plugin is not called.
+    fn not_made(&mut self, why: NotMade, mut work: Work, behind: VecDeque<FileEvent>) {
+        self.give_probe_back();
+        match why {
+            NotMade::Missing | NotMade::Free => {
+                work.is_missing = matches!(why, NotMade::Missing);
+                self.fence(work, behind);
             }
-            Tried::Busy(pause) => {
+            NotMade::Busy(pause) => {
                 if work.inquiry.is_to_be_watched() {
                     work.inquiry.is_watched_by(self.watch_close());
                 }
-                return self.put_off(work, Instant::now() + pause, behind);
+                self.put_off(work, Instant::now() + pause, behind);
             }
-            Tried::NotYet(pause) => return self.wait_out(work, pause, behind),
-            Tried::Gone => return self.end(&work, &Outcome::Gone, behind),
-            Tried::Moot => {
+            NotMade::NotYet(pause) => self.wait_out(work, pause, behind),
+            NotMade::Gone => self.end(&work, &Outcome::Gone, behind),
+            NotMade::Moot => {
                 self.lane.settled(1);
-                return self.bring_forward(behind);
-            }
-        };
-        self.unflushed = true;
-        match reply {
-            Reply::Done => {
-                self.burst.push(work);
                 self.bring_forward(behind);
-                if self.burst.len() >= BURST {
-                    self.flush();
-                }
-            }
-            Reply::Reject { message } => {
-                self.worked();
-                self.end(&work, &Outcome::Rejected(message), behind);
-            }
-            Reply::Retry { message, blame: Blame::Plugin, .. } => self.unavailable(work, behind, &message),
-            Reply::Retry { message, after, blame: Blame::File } => self.failed(work, behind, &message, after),
-            Reply::Panicked { message } => {
-                self.panicked(&message);
-                self.redo_burst();
-                self.failed(work, behind, &format!("panicked: {message}"), None);
             }
         }
     }
@@ -354,16 +344,10 @@ impl Worker {
     }
 
     /// What waited behind an event is next.
-    fn bring_forward(&mut self, behind: VecDeque<FileEvent>) {
+    pub(super) fn bring_forward(&mut self, behind: VecDeque<FileEvent>) {
         for event in behind.into_iter().rev() {
             self.local.push_front(Message::Event(event));
         }
-    }
-
-    /// The instance has panicked; it holds nothing any more.
-    pub(super) fn panicked(&mut self, message: &str) {
-        self.lane.say_panic(message);
-        self.instance = None;
     }
 
     /// Makes the instance anew if it has to be. If that fails, the lane pauses.

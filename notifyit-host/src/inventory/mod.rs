@@ -19,7 +19,7 @@ use anyhow::Result;
 
 use crate::cli::PluginCommand;
 use crate::config::{Environment, PluginPlaces, plugin_places};
-use crate::plugin::{Loader, Prober, Services};
+use crate::plugin::{Loader, Prober};
 use crate::sys;
 
 /// Carries out a command.
@@ -44,6 +44,5 @@ pub fn plugin(command: &PluginCommand, environment: &Environment) -> Result<()> 
 
 /// As the host would load, with these directories and this trust.
 fn loader(places: &PluginPlaces) -> Loader {
-    let services = Services::new(|_, _| {});
-    Loader::new(places.trust, &places.staging_dirs, Prober::by("/proc/self/exe"), services)
+    Loader::new(places.trust, &places.staging_dirs, Prober::by("/proc/self/exe"))
 }

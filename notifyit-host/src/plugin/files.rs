@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{LoadedLibrary, Loader, Refused, Step};
+use super::{Loader, PluginLibrary, Refused, Step};
 use crate::sys::{self, Lease};
 
 /// So long a file may be away and still be replaced by what comes: `rm` and `cp` are a replacement.
@@ -38,7 +38,7 @@ struct Seen {
     is_read: bool,
     /// When it was read, it had been changed lately.
     was_young: bool,
-    library: Option<LoadedLibrary>,
+    library: Option<PluginLibrary>,
     refused: Option<Refused>,
     missing_since: Option<Instant>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Looked {
     /// Since when it has been there: nanoseconds since 1970.
     pub(super) since_nanos: u64,
     /// The last library that it gave.
-    pub(super) library: Option<LoadedLibrary>,
+    pub(super) library: Option<PluginLibrary>,
     /// Why what is there now was not loaded.
     pub(super) refused: Option<Refused>,
     /// It is to be looked at again in a moment.
@@ -61,7 +61,12 @@ pub(super) struct Looked {
 
 impl Files {
     /// `None`: it is not there. What is new in it is loaded.
-    pub(super) fn look_at(&mut self, file: &Path, loader: &Loader, now: Instant) -> Option<Looked> {
+    pub(super) fn look_at(
+        &mut self,
+        file: &Path,
+        (loader, is_isolated): (&Loader, &dyn Fn(&str) -> bool),
+        now: Instant,
+    ) -> Option<Looked> {
         let stamp = stamp_of(file);
         if matches!(&stamp, Ok(None)) && !self.0.contains_key(file) {
             return None;
@@ -75,9 +80,9 @@ impl Files {
                 }
                 true
             }
-            Ok(stamp) => seen.read(file, stamp, loader, now),
+            Ok(stamp) => seen.read(file, stamp, (loader, is_isolated), now),
             // What is wrong with it is the loader's to say.
-            Err(_) => seen.read(file, None, loader, now),
+            Err(_) => seen.read(file, None, (loader, is_isolated), now),
         };
         Some(Looked {
             since_nanos: seen.since_nanos,
@@ -118,7 +123,13 @@ impl Seen {
     }
 
     /// Reads what is there, if it is other than before and whole. Returns whether that is still to come.
-    fn read(&mut self, file: &Path, stamp: Option<Stamp>, loader: &Loader, now: Instant) -> bool {
+    fn read(
+        &mut self,
+        file: &Path,
+        stamp: Option<Stamp>,
+        (loader, is_isolated): (&Loader, &dyn Fn(&str) -> bool),
+        now: Instant,
+    ) -> bool {
         self.missing_since = None;
         if self.stamp != stamp {
             (self.stamp, self.stable_since, self.is_read) = (stamp, now, false);
@@ -138,7 +149,7 @@ impl Seen {
             self.refused = None;
             return false;
         }
-        match loader.load(file) {
+        match loader.load(file, is_isolated) {
             Ok(library) => (self.library, self.refused) = (Some(library), None),
             // Somebody has begun to write to it in the meantime: what is wrong with it now says nothing.
             Err(_)

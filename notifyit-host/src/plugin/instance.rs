@@ -7,16 +7,69 @@ use notifyit_plugin_api::abi::{
     CREATED, CallResult, CreateResult, EventRaw, HandlerBox, Notes, PANICKED, REJECT, guard,
 };
 use notifyit_plugin_api::{Blame, Verdict};
+use serde::{Deserialize, Serialize};
 
-use super::load::LoadedLibrary;
+use super::isolated::Process;
+use super::library::PluginLibrary;
+use super::refused::Reason;
 
 /// One instance of a plugin: each worker of a lane has its own. Dropping it drops the plugin's value, on the thread
-/// that drops it.
+/// that drops it, or ends its process.
 pub struct Instance {
-    handler: HandlerBox,
-    notes: Notes,
+    code: Code,
     /// Keeps the staged file for as long as its code may be in a backtrace.
-    library: LoadedLibrary,
+    library: PluginLibrary,
+}
+
+enum Code {
+    /// In this process.
+    Inline(HandlerBox),
+    /// In a process of its own.
+    Isolated(Box<Process>),
+}
+
+/// What a plugin says to an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// How the call ended.
+    pub reply: Reply,
+    /// What it said beside that.
+    pub notes: Notes,
+}
+
+/// What became of the events that were handed over.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// In order, one for each. `None`: the plugin has not come to it, or its answer went with its process.
+    pub each: Vec<Option<Answer>>,
+    /// The instance is lost, by the fault of none of them.
+    pub lost: Option<Lost>,
+}
+
+/// Why an instance is of no more use and must be made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// It has panicked. What the panic said, and where; a backtrace may follow in further lines.
+    Panicked(String),
+    /// Its process has died: of what, and the last that it said.
+    Died(String),
+    /// It did not come back within this time, and its process was killed.
+    Late(Duration),
+    /// Nobody waits for it any more, and its process was killed.
+    GivenUp,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Panicked(message) => write!(f, "panicked: {message}"),
+            Lost::Died(how) => write!(f, "its process {how}"),
+            Lost::Late(timeout) => {
+                write!(f, "it did not come back within {timeout:?}, and its process was killed")
+            }
+            Lost::GivenUp => f.write_str("its process was killed in the middle of a call"),
+        }
+    }
 }
 
 /// A plugin's answer to a call. Messages may hold several lines and any character: see
@@ -39,15 +92,12 @@ pub enum Reply {
         /// The error with its causes.
         message: String,
     },
-    /// It panicked: the instance is of no more use and must be made anew.
-    Panicked {
-        /// What the panic said, and where; a backtrace may follow in further lines.
-        message: String,
-    },
+    /// The instance is lost.
+    Lost(Lost),
 }
 
 /// Why there is no instance. `Display` is the plugin's message, which may hold several lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CreateError {
     /// It will not have this configuration: the same call cannot work later.
     Rejected(String),
@@ -73,40 +123,85 @@ impl fmt::Display for CreateError {
 
 impl std::error::Error for CreateError {}
 
-impl Instance {
-    pub(super) fn from_wire(made: CreateResult, library: LoadedLibrary) -> Result<Instance, CreateError> {
-        handler(made).map(|handler| Instance { handler, notes: Notes::default(), library })
-    }
-
-    /// The library that it was made from.
-    pub fn library(&self) -> &LoadedLibrary {
-        &self.library
-    }
-
-    /// Hands it one event. Blocks for as long as the plugin takes.
-    pub fn on_event(&mut self, event: &EventRaw<'_>) -> Reply {
-        let result = self.handler.on_event(event);
-        self.notes = guard::notes(&result);
-        Reply::from_wire(result)
-    }
-
-    /// What it said of the last event beside its reply.
-    pub fn notes(&self) -> Notes {
-        self.notes
-    }
-
-    /// Ends a burst: what was [`Reply::Done`] since the last flush is safe when this is, too.
-    pub fn flush(&mut self) -> Reply {
-        Reply::from_wire(self.handler.flush())
-    }
-
-    /// The last call before the drop. Not to be made after a panic.
-    pub fn shutdown(&mut self) -> Reply {
-        Reply::from_wire(self.handler.shutdown())
+impl CreateError {
+    /// What was sound when it was tried in a child process is not so here.
+    pub(super) fn refused(reason: &Reason) -> CreateError {
+        CreateError::Failed(format!("it cannot be loaded: {reason}"))
     }
 }
 
-fn handler(made: CreateResult) -> Result<HandlerBox, CreateError> {
+impl Instance {
+    pub(super) fn inline(handler: HandlerBox, library: PluginLibrary) -> Instance {
+        Instance { code: Code::Inline(handler), library }
+    }
+
+    pub(super) fn isolated(process: Process, library: PluginLibrary) -> Instance {
+        Instance { code: Code::Isolated(Box::new(process)), library }
+    }
+
+    /// The library that it was made from.
+    pub fn library(&self) -> &PluginLibrary {
+        &self.library
+    }
+
+    /// How many events it may be handed before its answers are taken.
+    pub fn room(&self) -> usize {
+        match &self.code {
+            Code::Inline(_) => 1,
+            Code::Isolated(process) => process.room(),
+        }
+    }
+
+    /// Hands it one event. Inline this calls the plugin, blocks for as long as that takes, and returns its answer; else
+    /// there is none yet: [`Instance::answers`] waits for it.
+    pub fn hand(&mut self, event: &EventRaw<'_>) -> Option<Answer> {
+        match &mut self.code {
+            Code::Inline(handler) => Some(Answer::from_wire(handler.on_event(event))),
+            Code::Isolated(process) => {
+                process.hand(event);
+                None
+            }
+        }
+    }
+
+    /// Waits for the answers to all events that were handed over and not answered at once. A process is killed when an
+    /// event's time is over, and when `is_given_up` says so.
+    pub fn answers(&mut self, is_given_up: &dyn Fn() -> bool) -> Answers {
+        match &mut self.code {
+            Code::Inline(_) => Answers::default(),
+            Code::Isolated(process) => process.answers(is_given_up),
+        }
+    }
+
+    /// Can it be ended from outside?
+    pub fn is_isolated(&self) -> bool {
+        matches!(self.code, Code::Isolated(_))
+    }
+
+    /// Ends a burst: what was [`Reply::Done`] since the last flush is safe when this is, too.
+    pub fn flush(&mut self, is_given_up: &dyn Fn() -> bool) -> Reply {
+        match &mut self.code {
+            Code::Inline(handler) => Reply::from_wire(handler.flush()),
+            Code::Isolated(process) => process.flush(is_given_up),
+        }
+    }
+
+    /// The last call before the drop. Not to be made after a loss.
+    pub fn shutdown(&mut self, is_given_up: &dyn Fn() -> bool) -> Reply {
+        match &mut self.code {
+            Code::Inline(handler) => Reply::from_wire(handler.shutdown()),
+            Code::Isolated(process) => process.shutdown(is_given_up),
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn from_wire(result: CallResult) -> Answer {
+        Answer { notes: guard::notes(&result), reply: Reply::from_wire(result) }
+    }
+}
+
+pub(super) fn handler(made: CreateResult) -> Result<HandlerBox, CreateError> {
     let message = made.message.into_string();
     match (made.status, made.handler.into_option()) {
         (CREATED, Some(handler)) => Ok(handler),
@@ -124,13 +219,13 @@ impl fmt::Debug for Instance {
 }
 
 impl Reply {
-    fn from_wire(result: CallResult) -> Reply {
+    pub(super) fn from_wire(result: CallResult) -> Reply {
         match guard::from_wire(result) {
             Ok(Verdict::Done) => Reply::Done,
             Ok(Verdict::Retry { message, after, blame }) => Reply::Retry { message, after, blame },
             Ok(Verdict::Reject { message }) => Reply::Reject { message },
             Ok(other) => Reply::Retry { message: format!("{other:?}"), after: None, blame: Blame::File },
-            Err(message) => Reply::Panicked { message },
+            Err(message) => Reply::Lost(Lost::Panicked(message)),
         }
     }
 }
@@ -159,7 +254,7 @@ mod tests {
         let message = || "m".to_owned();
         assert_eq!(reply(DONE), Reply::Done);
         assert_eq!(reply(REJECT), Reply::Reject { message: message() });
-        assert_eq!(reply(PANICKED), Reply::Panicked { message: message() });
+        assert_eq!(reply(PANICKED), Reply::Lost(Lost::Panicked(message())));
         assert_eq!(reply(RETRY), Reply::Retry { message: message(), after: None, blame: Blame::File });
         assert_eq!(reply(77), Reply::Retry { message: message(), after: None, blame: Blame::File });
         let mut later = CallResult::new(RETRY, "m");

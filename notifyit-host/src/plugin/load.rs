@@ -9,7 +9,6 @@
 )]
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -27,15 +26,16 @@ use abi_stable::std_types::{RStr, RString};
 use abi_stable::type_layout::TypeLayout;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use notifyit_plugin_api::Info;
-use notifyit_plugin_api::abi::{HostApi, HostApi_Ref, PluginModule_Ref};
+use notifyit_plugin_api::abi::{HandlerBox, HostApi, HostApi_Ref, PluginModule_Ref};
 use object::read::ReadCache;
 
 use super::Trust;
-use super::instance::{CreateError, Instance};
+use super::instance::{CreateError, handler};
+use super::library::{Code, PluginLibrary};
 use super::precheck;
 use super::probe::{Prober, Tried};
 use super::refused::{Reason, Refused, Step};
-use super::services::{self, Services};
+use super::services;
 use super::stage::{self, Staged, Staging};
 use super::trust::{self, Us};
 
@@ -46,47 +46,28 @@ pub struct Loader {
     us: Us,
     staging: Arc<Staging>,
     prober: Prober,
-    services: Services,
 }
 
 /// What can be known of a plugin file without loading it into this process.
 #[derive(Debug)]
 pub struct Examined {
-    /// Of the content, as in [`LoadedLibrary`]; none if it came to no copy.
+    /// Of the content, as in [`PluginLibrary`]; none if it came to no copy.
     pub hash: Option<u64>,
     /// What the library says of itself, or why this host would not load it.
     pub info: Result<Info, Refused>,
 }
 
-/// A plugin library that is loaded, for as long as the process lives. Cheap to clone.
-#[derive(Clone)]
-pub struct LoadedLibrary {
-    /// What the library says of itself.
-    pub info: Arc<Info>,
-    /// The file as the user gave it.
-    pub file: Arc<Path>,
-    /// Of the content: the same bytes have the same number, in every version of the host.
-    pub hash: u64,
-    module: PluginModule_Ref,
-    _staging: Arc<Staging>,
-}
-
 impl Loader {
     /// A loader that makes its private copies beneath the first of `staging_dirs` that will do: one that is there,
     /// that others cannot write to (unless trust is off), and that is not mounted noexec; else in memory.
-    pub fn new(trust: Trust, staging_dirs: &[PathBuf], prober: Prober, services: Services) -> Loader {
+    pub fn new(trust: Trust, staging_dirs: &[PathBuf], prober: Prober) -> Loader {
         let us = Us::now();
         let acceptable = |dir: &Path| match trust {
             Trust::Off => Ok(()),
             Trust::Strict | Trust::Owner => trust::directory(dir, &us).map_err(|reason| reason.why),
         };
         let staging = Arc::new(Staging::open(staging_dirs, acceptable));
-        Loader { trust, us, staging, prober, services }
-    }
-
-    /// What plugins that it loaded are lent.
-    pub fn services(&self) -> &Services {
-        &self.services
+        Loader { trust, us, staging, prober }
     }
 
     /// What a library that was loaded from this file now would have as its hash.
@@ -98,22 +79,32 @@ impl Loader {
         stage::fingerprint(file)
     }
 
-    /// Loads this file, as it is now: loading it again gives another library, which shares nothing with the first.
-    /// Runs the library's initialisers, the first time in a child process before this one.
+    /// Takes this file, as it is now: to take it again gives another library, which shares nothing with the first. It is
+    /// loaded in a child process, the first time that its content is seen; in this one when an instance is made here, or
+    /// at once if no child process can be had. `is_isolated` tells of a plugin of this name whether it never runs in this
+    /// process.
     ///
     /// # Errors
     ///
     /// What is wrong with the file.
-    pub fn load(&self, file: &Path) -> Result<LoadedLibrary, Refused> {
+    pub fn load(&self, file: &Path, is_isolated: &dyn Fn(&str) -> bool) -> Result<PluginLibrary, Refused> {
         let at = |(step, reason): (Step, Reason)| reason.at(step, file);
-        let staged = self.staged(file).map_err(at)?;
-        self.prober.probe(&staged).map_err(at)?;
-        let library = open(staged.path()).map_err(at)?;
+        let staged = Arc::new(self.staged(file).map_err(at)?);
+        let module = OnceLock::new();
+        let info = match self.prober.probe(&staged).map_err(at)? {
+            Tried::Sound(info) => info,
+            Tried::Not(_) => {
+                let (loaded, info) = opened(&staged).map_err(at)?;
+                module.get_or_init(|| Ok(loaded));
+                info
+            }
+        };
+        if !is_isolated(&info.name) {
+            unwinds(&info).map_err(|reason| at((Step::Info, reason)))?;
+        }
         let hash = staged.hash();
-        staged.keep();
-        let (module, info) = plugin(library).map_err(at)?;
-        let (info, file) = (Arc::new(info), Arc::from(file));
-        Ok(LoadedLibrary { info, file, hash, module, _staging: self.staging.clone() })
+        let code = Code { staged: Some(staged), module, _staging: self.staging.clone() };
+        Ok(PluginLibrary { info: Arc::new(info), file: Arc::from(file), hash, code: Arc::new(code) })
     }
 
     /// Does all of [`Loader::load`] that happens outside this process.
@@ -123,7 +114,7 @@ impl Loader {
             Err((step, reason)) => return Examined { hash: None, info: Err(reason.at(step, file)) },
         };
         let info = self.prober.probe(&staged).and_then(|tried| match tried {
-            Tried::Sound(info) => Ok(info),
+            Tried::Sound(info) => unwinds(&info).map(|()| info).map_err(|reason| (Step::Info, reason)),
             Tried::Not(why) => {
                 let why = format!("no child process could be started to try it in ({why})");
                 Err((Step::Stage, Reason::new(why, "")))
@@ -152,7 +143,8 @@ impl Loader {
         std::io::Seek::rewind(&mut original).map_err(|e| (Step::Stage, unstaged(&e)))?;
         let staged = self.staging.copy(&mut original, file.file_name().unwrap_or(OsStr::new("plugin")));
         let staged = staged.map_err(|e| (Step::Stage, unstaged(&e)))?;
-        precheck::check(&ReadCache::new(staged.file()), LOADER)?;
+        let copy = staged.open().map_err(|e| (Step::Stage, unstaged(&e)))?;
+        precheck::check(&ReadCache::new(copy), LOADER)?;
         Ok(staged)
     }
 }
@@ -162,24 +154,37 @@ pub(super) fn try_out(file: &Path) -> Result<Info, (Step, Reason)> {
     plugin(open(file)?).map(|(_, info)| info)
 }
 
-impl LoadedLibrary {
-    /// Makes an instance on the calling thread. `context` is what [`Services::register`] gave for its name,
-    /// `config_json` a JSON object.
-    ///
-    /// # Errors
-    ///
-    /// The plugin's own.
-    pub fn create(&self, context: u64, config_json: &str) -> Result<Instance, CreateError> {
-        let made = self.module.create()(host_api(), context, RStr::from_str(config_json));
-        Instance::from_wire(made, self.clone())
-    }
+/// Loads a private copy in this process.
+pub(super) fn opened(staged: &Arc<Staged>) -> Result<(PluginModule_Ref, Info), (Step, Reason)> {
+    let library = open(staged.path())?;
+    staged.keep();
+    plugin(library)
 }
 
-impl fmt::Debug for LoadedLibrary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hash = format_args!("{:016x}", self.hash);
-        f.debug_struct("LoadedLibrary").field("file", &self.file).field("hash", &hash).finish_non_exhaustive()
+/// Loads a file that has passed all that comes before, in the process that is there for an instance of it.
+pub(super) fn create_here(file: &Path, context: u64, config_json: &str) -> Result<HandlerBox, CreateError> {
+    let (module, _) = open(file).and_then(plugin).map_err(|(_, reason)| CreateError::refused(&reason))?;
+    instance(module, context, config_json)
+}
+
+/// Has the plugin make an instance, on the calling thread.
+pub(super) fn instance(
+    module: PluginModule_Ref,
+    context: u64,
+    config_json: &str,
+) -> Result<HandlerBox, CreateError> {
+    handler(module.create()(host_api(), context, RStr::from_str(config_json)))
+}
+
+/// Can a panic in it be contained in the process that it runs in?
+pub(super) fn unwinds(info: &Info) -> Result<(), Reason> {
+    if info.panic == "unwind" {
+        return Ok(());
     }
+    let why = format!("it is built with panic = {:?}, so that a panic could not be contained", info.panic);
+    let remedy =
+        "build it with panic = \"unwind\" in its Cargo profile, or run it with isolation = \"process\"";
+    Err(Reason::new(why, remedy))
 }
 
 /// What the precheck asks for, so that the header may be read.
@@ -318,11 +323,6 @@ fn runnable(json: &str) -> Result<Info, Reason> {
     let mut info: Info = serde_json::from_str(json).map_err(|error| {
         Reason::new(format!("what it says of itself cannot be read: {error}"), rebuild()).with_detail(json)
     })?;
-    if info.panic != "unwind" {
-        let why =
-            format!("it is built with panic = {:?}, so that a panic could not be contained", info.panic);
-        return Err(Reason::new(why, "build it with panic = \"unwind\" in its Cargo profile"));
-    }
     info.max_workers = info.max_workers.max(1);
     Ok(info)
 }
@@ -354,7 +354,8 @@ mod tests {
     #![expect(non_camel_case_types, dead_code, reason = "what abi_stable's derives expand to")]
 
     use super::*;
-    use crate::plugin::tests::{built, services};
+    use crate::plugin::Instance;
+    use crate::plugin::tests::built;
     use abi_stable::library::{CheckTypeLayout, RootModuleResult};
     use std::collections::BTreeSet;
 
@@ -363,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_crosses_threads_may() {
-        shared::<LoadedLibrary>();
+        shared::<PluginLibrary>();
         sent::<Instance>();
         sent::<Loader>();
     }
@@ -372,9 +373,10 @@ mod tests {
     fn two_loads_of_one_file_are_two_libraries() {
         let dir = tempfile::tempdir().unwrap();
         for staging in [vec![dir.path().to_owned()], vec![]] {
-            let loader = Loader::new(Trust::Off, &staging, Prober::none(), services());
-            let libraries = [(); 3].map(|()| loader.load(&built("panics")).unwrap());
-            let addresses = libraries.each_ref().map(|l| l.module.create() as *const () as usize);
+            let loader = Loader::new(Trust::Off, &staging, Prober::none());
+            let libraries = [(); 3].map(|()| loader.load(&built("panics"), &|_| false).unwrap());
+            let module = |l: &PluginLibrary| l.code.module.get().unwrap().clone().unwrap();
+            let addresses = libraries.each_ref().map(|l| module(l).create() as *const () as usize);
             assert_eq!(BTreeSet::from(addresses).len(), 3);
             assert_eq!(BTreeSet::from(libraries.map(|l| l.hash)).len(), 1);
         }
@@ -509,9 +511,9 @@ mod tests {
             )
         };
         assert_eq!(runnable(&json("unwind", 0)).unwrap().max_workers, 1);
-        let reason = runnable(&json("abort", 1)).unwrap_err();
+        let reason = unwinds(&runnable(&json("abort", 1)).unwrap()).unwrap_err();
         assert_eq!(reason.why, "it is built with panic = \"abort\", so that a panic could not be contained");
-        assert_eq!(reason.remedy, "build it with panic = \"unwind\" in its Cargo profile");
+        assert!(reason.remedy.contains("panic = \"unwind\"") && reason.remedy.contains("isolation"));
         let broken = ["", "[]", "{}", &json("unwind", 70_000)].map(|j| runnable(j).is_err());
         assert_eq!(broken, [true; 4]);
     }

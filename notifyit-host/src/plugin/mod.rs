@@ -9,8 +9,11 @@
 //! | `probe` | the same in a child process first, the first time that this content is seen |
 //! | `load` | `dlopen`, versions, layouts: the only unsafe code of the loader |
 //! | `refused` | why a file was not loaded, in one line |
+//! | `library` | what is sound, and makes instances |
 //! | `instance` | what the host calls |
+//! | `isolated` | an instance in a process of its own |
 //! | `services` | what the plugin calls |
+//! | `maker` | makes the instances, inline or isolated |
 //! | `files` | which files are new since they were last looked at |
 //! | `set` | all of it for everything that is to run |
 //!
@@ -22,17 +25,22 @@ mod precheck;
 mod stage;
 pub mod probe;
 mod load;
+mod library;
 mod refused;
 mod instance;
+pub mod isolated;
 mod services;
+mod maker;
 mod files;
 pub mod set;
 #[cfg(test)]
 mod tests;
 
 pub use discover::{Discovered, by_name, in_directories, name_of};
-pub use instance::{CreateError, Instance, Reply};
-pub use load::{Examined, LoadedLibrary, Loader};
+pub use instance::{Answer, Answers, CreateError, Instance, Lost, Reply};
+pub use library::PluginLibrary;
+pub use load::{Examined, Loader};
+pub use maker::{Create, Maker};
 pub use probe::Prober;
 pub use refused::{Refused, Step};
 pub use services::Services;

@@ -1,7 +1,7 @@
 //! What the plugins call: the host's log, its stop, and their own names.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::log::one_line;
 
@@ -56,8 +56,25 @@ fn context(number: u64) -> Option<Context> {
     usize::try_from(number).ok().and_then(|n| all.get(n).cloned())
 }
 
+/// In the process of an isolated plugin: up to which level its host wants records, and the way to it.
+type ToHost = (u32, Box<dyn Fn(u32, &str) + Send + Sync>);
+static TO_HOST: OnceLock<ToHost> = OnceLock::new();
+
+/// From now on this process's plugins log to its host, what is of this level or a more severe one.
+pub(super) fn send_records(most: u32, send: impl Fn(u32, &str) + Send + Sync + 'static) {
+    let _ = TO_HOST.set((most, Box::new(send)));
+}
+
+/// The least severe level of which a record would be written.
+pub(super) fn most_enabled() -> u32 {
+    (1..=5).take_while(|level| enabled(*level)).last().unwrap_or(0)
+}
+
 /// Would a record of this level (1 error … 5 trace) be written?
 pub(super) fn enabled(level: u32) -> bool {
+    if let Some((most, _)) = TO_HOST.get() {
+        return level <= *most;
+    }
     match level {
         0 | 1 => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
         2 => tracing::enabled!(target: "plugin", tracing::Level::WARN),
@@ -71,6 +88,9 @@ pub(super) fn enabled(level: u32) -> bool {
 pub(super) fn log(number: u64, level: u32, message: &str) {
     if !enabled(level) {
         return;
+    }
+    if let Some((_, send)) = TO_HOST.get() {
+        return send(level, message);
     }
     let context = context(number);
     let plugin = context.as_ref().map_or("?", |c| &*c.name);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tracing::{debug, warn};
 
 use super::files::{Files, Looked};
-use super::{Discovered, LoadedLibrary, Loader, by_name, in_directories};
+use super::{Discovered, Loader, PluginLibrary, by_name, in_directories};
 use crate::config::{Library, PluginSettings, Request, Settings};
 
 /// An instance that is to run.
@@ -18,7 +18,7 @@ pub struct Member {
     /// Its settings.
     pub settings: PluginSettings,
     /// Its library: one for all instances of the same file.
-    pub library: LoadedLibrary,
+    pub library: PluginLibrary,
     /// How it came in.
     pub by: By,
     /// Since when its file has been there: nanoseconds since 1970.
@@ -184,7 +184,7 @@ impl Finding<'_> {
             Library::File(file) => file,
             Library::Name(name) => self.set.file_of(&name, settings).map_err(|error| (None, error))?,
         };
-        let looked = self.look_at(&file);
+        let looked = self.look_at(&file, settings);
         let why_not = match &looked {
             None => Some("it is not there"),
             Some(looked) if looked.refused.is_none() => Some("somebody is still writing to it"),
@@ -217,7 +217,7 @@ impl Finding<'_> {
             self.problem(By::Request, None, error);
         }
         for file in found.files {
-            let looked = self.look_at(&file);
+            let looked = self.look_at(&file, settings);
             let Some((library, since_nanos)) = self.usable(By::DropIn, &file, looked) else { continue };
             let name = library.info.name.clone();
             let Some(settings) = settings.plugins.drop_in(&name, &file) else { continue };
@@ -234,14 +234,15 @@ impl Finding<'_> {
         }
     }
 
-    fn look_at(&mut self, file: &Path) -> Option<Looked> {
+    fn look_at(&mut self, file: &Path, settings: &Settings) -> Option<Looked> {
         self.files.push(file.to_owned());
         let Set { loader, files, .. } = self.set;
-        files.look_at(file, loader, Instant::now())
+        let is_isolated = |name: &str| settings.plugins.are_isolated(name, file);
+        files.look_at(file, (loader, &is_isolated), Instant::now())
     }
 
     /// The library of a file, and since when the file has been there. What is wrong with what is there now is noted.
-    fn usable(&mut self, by: By, file: &Path, looked: Option<Looked>) -> Option<(LoadedLibrary, u64)> {
+    fn usable(&mut self, by: By, file: &Path, looked: Option<Looked>) -> Option<(PluginLibrary, u64)> {
         let Looked { since_nanos, library, refused, is_unsettled } = looked?;
         self.look.is_unsettled |= is_unsettled;
         if let Some(refused) = refused {

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,9 +66,10 @@ fn on_disk(dir: &Path, from: &mut File, name: &OsStr) -> io::Result<Staged> {
     let mut unique = OsString::from(format!("{}-", fresh()));
     unique.push(tail(name));
     let path = dir.join(unique);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    let mut staged = Staged { path, file, hash: 0, place: Place::Disk };
-    staged.hash = transfer(from, &mut staged.file)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    // From here on whatever fails removes it.
+    let mut staged = Staged { path, hash: 0, memory: None };
+    staged.hash = transfer(from, &mut file)?;
     Ok(staged)
 }
 
@@ -81,20 +83,13 @@ impl Drop for Staging {
     }
 }
 
-/// A private copy that is not loaded yet; dropping it removes it.
+/// A private copy; dropping it removes it, unless it is loaded.
 #[derive(Debug)]
 pub(super) struct Staged {
     path: PathBuf,
-    file: File,
     hash: u64,
-    place: Place,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Disk,
-    Memory,
-    Loaded,
+    /// If it is no file.
+    memory: Option<File>,
 }
 
 impl Staged {
@@ -103,9 +98,9 @@ impl Staged {
         &self.path
     }
 
-    /// The copy.
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    /// The copy, for reading.
+    pub(super) fn open(&self) -> io::Result<File> {
+        File::open(&self.path)
     }
 
     /// FNV-1a of the content.
@@ -115,18 +110,14 @@ impl Staged {
 
     /// It is loaded now. A file stays until the host ends, for backtraces read it. A descriptor stays open for ever:
     /// so its number, which is its path, can never come again.
-    pub(super) fn keep(mut self) {
-        if self.place == Place::Memory {
-            std::mem::forget(self);
-        } else {
-            self.place = Place::Loaded;
-        }
+    pub(super) fn keep(self: &Arc<Staged>) {
+        std::mem::forget(Arc::clone(self));
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if self.place == Place::Disk {
+        if self.memory.is_none() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -223,7 +214,7 @@ fn in_memory(from: &mut File, name: &OsStr) -> io::Result<Staged> {
     let hash = transfer(from, &mut file)?;
     fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Ok(Staged { path, file, hash, place: Place::Memory })
+    Ok(Staged { path, hash, memory: Some(file) })
 }
 
 /// The FNV-1a of a regular file's content.
@@ -283,7 +274,7 @@ mod tests {
         let staging = open(parent.path());
         let dir = directory(&staging);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        staging.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap().keep();
+        Arc::new(staging.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap()).keep();
         drop(staging);
         assert!(!dir.exists());
     }
@@ -300,7 +291,7 @@ mod tests {
             assert_eq!((content(&one), content(&two)), ("abc".into(), "abc".into()));
             assert_eq!((one.hash(), one.hash()), (two.hash(), 0xe71f_a219_0541_574b));
             let path = one.path().to_owned();
-            one.keep();
+            Arc::new(one).keep();
             assert!(path.exists());
             assert_ne!(copy("x.so").path(), path);
         }
@@ -320,7 +311,7 @@ mod tests {
     fn a_copy_in_memory_cannot_be_changed() {
         let parent = tempfile::tempdir().unwrap();
         let staged = Staging::Memory.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap();
-        assert!(staged.file().write_at(b"y", 0).is_err());
+        assert!(staged.memory.as_ref().unwrap().write_at(b"y", 0).is_err());
     }
 
     #[test]

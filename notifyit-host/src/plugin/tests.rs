@@ -11,7 +11,7 @@ use notifyit_plugin_api::abi::EventRaw;
 
 use super::load::LOADER;
 use super::services::tests::logged;
-use super::{CreateError, Instance, LoadedLibrary, Loader, Prober, Reply, Services, Step, Trust};
+use super::{CreateError, Instance, Loader, Lost, PluginLibrary, Prober, Reply, Services, Step, Trust};
 
 /// The built library of this plugin of the workspace.
 pub(super) fn built(name: &str) -> PathBuf {
@@ -42,6 +42,12 @@ pub(super) fn cc(dir: &Path, code: &str, arguments: &[&str]) -> PathBuf {
         .status();
     assert!(cc.unwrap().success());
     library
+}
+
+impl Instance {
+    fn reply_to(&mut self, event: &EventRaw<'_>) -> Reply {
+        self.hand(event).unwrap().reply
+    }
 }
 
 /// An event of the file `name`, which is not there.
@@ -76,16 +82,16 @@ pub(super) fn services() -> Services {
 
 /// The build directory's own modes are not what is tested here.
 fn loader(dir: &Path) -> Loader {
-    Loader::new(Trust::Off, &[dir.to_owned()], Prober::none(), services())
+    Loader::new(Trust::Off, &[dir.to_owned()], Prober::none())
 }
 
-fn panics_in(library: &LoadedLibrary, places: &str) -> Result<Instance, CreateError> {
+fn panics_in(library: &PluginLibrary, places: &str) -> Result<Instance, CreateError> {
     library.create(services().register("panics"), &format!(r#"{{"in":[{places}]}}"#))
 }
 
 fn panicked(reply: Reply) -> String {
     match reply {
-        Reply::Panicked { message } => message,
+        Reply::Lost(Lost::Panicked(message)) => message,
         other => panic!("{other:?}"),
     }
 }
@@ -93,13 +99,13 @@ fn panicked(reply: Reply) -> String {
 #[test]
 fn a_plugin_is_loaded_called_and_says_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    for loader in [loader(dir.path()), Loader::new(Trust::Off, &[], Prober::none(), services())] {
-        let library = loader.load(&built("panics")).unwrap();
+    for loader in [loader(dir.path()), Loader::new(Trust::Off, &[], Prober::none())] {
+        let library = loader.load(&built("panics"), &|_| false).unwrap();
         assert_eq!((&*library.info.name, &*library.info.panic), ("panics", "unwind"));
         assert_eq!(&*library.file, built("panics"));
         let mut instance = panics_in(&library, "").unwrap();
-        assert_eq!(instance.on_event(&event(b"/in/a", 1)), Reply::Done);
-        assert_eq!((instance.flush(), instance.shutdown()), (Reply::Done, Reply::Done));
+        assert_eq!(instance.reply_to(&event(b"/in/a", 1)), Reply::Done);
+        assert_eq!((instance.flush(&|| false), instance.shutdown(&|| false)), (Reply::Done, Reply::Done));
     }
 }
 
@@ -107,7 +113,8 @@ fn a_plugin_is_loaded_called_and_says_what_it_is() {
 fn two_plugins_stay_two() {
     let dir = tempfile::tempdir().unwrap();
     let loader = loader(dir.path());
-    let names = ["print", "panics"].map(|name| loader.load(&built(name)).unwrap().info.name.clone());
+    let names =
+        ["print", "panics"].map(|name| loader.load(&built(name), &|_| false).unwrap().info.name.clone());
     assert_eq!(names, ["print", "panics"]);
 }
 
@@ -116,46 +123,46 @@ fn a_copy_over_a_loaded_file_harms_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.so");
     std::fs::copy(built("panics"), &file).unwrap();
-    let library = loader(dir.path()).load(&file).unwrap();
+    let library = loader(dir.path()).load(&file, &|_| false).unwrap();
     let mut instance = panics_in(&library, "").unwrap();
     std::fs::copy(built("panics"), &file).unwrap();
-    assert_eq!(instance.on_event(&event(b"/in/a", 1)), Reply::Done);
+    assert_eq!(instance.reply_to(&event(b"/in/a", 1)), Reply::Done);
     std::fs::write(&file, "no code at all").unwrap();
-    assert_eq!(instance.on_event(&event(b"/in/b", 1)), Reply::Done);
+    assert_eq!(instance.reply_to(&event(b"/in/b", 1)), Reply::Done);
     assert_eq!(panics_in(&library, "").map(drop), Ok(()));
 }
 
 #[test]
 fn panics_are_replies_and_the_next_instance_works() {
     let dir = tempfile::tempdir().unwrap();
-    let library = loader(dir.path()).load(&built("panics")).unwrap();
+    let library = loader(dir.path()).load(&built("panics"), &|_| false).unwrap();
     let error = panics_in(&library, r#""new""#).unwrap_err().to_string();
     assert!(error.starts_with("the plugin panicked: panics in new, at "), "{error}");
     let mut instance = panics_in(&library, r#""on_event","flush","shutdown","drop""#).unwrap();
-    let said = panicked(instance.on_event(&event(b"/in/poison", 1)));
+    let said = panicked(instance.reply_to(&event(b"/in/poison", 1)));
     assert!(said.starts_with("panics in on_event, at tests/plugins/panics/src/lib.rs:"), "{said}");
     drop(instance);
     let mut instance = panics_in(&library, r#""payload","drop""#).unwrap();
-    panicked(instance.on_event(&event(b"/in/poison", 1)));
+    panicked(instance.reply_to(&event(b"/in/poison", 1)));
     let mut instance = panics_in(&library, r#""flush","shutdown","drop""#).unwrap();
-    assert_eq!(instance.on_event(&event(b"/in/poison", 1)), Reply::Done);
-    assert!(panicked(instance.flush()).starts_with("panics in flush"));
+    assert_eq!(instance.reply_to(&event(b"/in/poison", 1)), Reply::Done);
+    assert!(panicked(instance.flush(&|| false)).starts_with("panics in flush"));
 }
 
 #[test]
 fn a_panic_that_the_plugin_caught_itself_is_not_taken_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
-    let library = loader(dir.path()).load(&built("panics")).unwrap();
+    let library = loader(dir.path()).load(&built("panics"), &|_| false).unwrap();
     let mut instance = panics_in(&library, r#""caught","on_event""#).unwrap();
-    assert_eq!(instance.on_event(&event(b"/in/a", 1)), Reply::Done);
-    let said = panicked(instance.on_event(&event(b"/in/poison", 1)));
+    assert_eq!(instance.reply_to(&event(b"/in/a", 1)), Reply::Done);
+    let said = panicked(instance.reply_to(&event(b"/in/poison", 1)));
     assert!(said.starts_with("panics in on_event, at "), "{said}");
 }
 
 #[test]
 fn a_wrong_configuration_is_the_plugins_to_refuse() {
     let dir = tempfile::tempdir().unwrap();
-    let library = loader(dir.path()).load(&built("panics")).unwrap();
+    let library = loader(dir.path()).load(&built("panics"), &|_| false).unwrap();
     let error = library.create(services().register("panics"), r#"{"on":3}"#).unwrap_err();
     assert!(
         matches!(&error, CreateError::Rejected(m) if m.contains("`on`") || m.contains("`in`")),
@@ -170,7 +177,7 @@ fn what_the_dynamic_linker_says_is_one_line_about_the_users_file() {
         format!("long {}[20] = {{1}}; void missing(void); void f(void) {{ missing(); }}", LOADER.symbol);
     let file = cc(dir.path(), &code, &[]);
     let loader = loader(dir.path());
-    let refused = loader.load(&file).unwrap_err();
+    let refused = loader.load(&file, &|_| false).unwrap_err();
     let expected = format!(
         "failed to load plugin {file:?}: the dynamic linker refused it: undefined symbol: missing; link the library that defines it into the plugin"
     );
@@ -187,7 +194,7 @@ fn staged_in(dir: &Path) -> PathBuf {
 fn a_symbol_of_another_making_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = cc(dir.path(), &format!("long {}[20] = {{1}};", LOADER.symbol), &[]);
-    let refused = loader(dir.path()).load(&file).unwrap_err();
+    let refused = loader(dir.path()).load(&file, &|_| false).unwrap_err();
     let expected =
         format!("failed to load plugin {file:?}: its loader symbol is not abi_stable's; build it anew with");
     assert!(refused.to_string().starts_with(&expected), "{refused}");
@@ -198,16 +205,16 @@ fn a_library_that_is_no_plugin_is_told_from_a_bad_one() {
     let dir = tempfile::tempdir().unwrap();
     let file = cc(dir.path(), "int x;", &[]);
     let loader = loader(dir.path());
-    assert!(loader.load(&file).unwrap_err().is_no_plugin());
+    assert!(loader.load(&file, &|_| false).unwrap_err().is_no_plugin());
     std::fs::write(&file, "text").unwrap();
-    assert!(!loader.load(&file).unwrap_err().is_no_plugin());
+    assert!(!loader.load(&file, &|_| false).unwrap_err().is_no_plugin());
 }
 
 #[test]
 fn the_staging_directory_lives_as_long_as_what_was_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let loader = loader(dir.path());
-    let library = loader.load(&built("print")).unwrap();
+    let library = loader.load(&built("print"), &|_| false).unwrap();
     let staged = staged_in(dir.path());
     drop(loader);
     assert!(staged.exists());
@@ -218,10 +225,10 @@ fn the_staging_directory_lives_as_long_as_what_was_loaded() {
 #[test]
 fn a_plugin_logs_under_its_instances_name() {
     let dir = tempfile::tempdir().unwrap();
-    let library = loader(dir.path()).load(&built("panics")).unwrap();
+    let library = loader(dir.path()).load(&built("panics"), &|_| false).unwrap();
     let said = logged(|| {
         let mut instance = library.create(services().register("second"), r#"{"in":[]}"#).unwrap();
-        assert_eq!(instance.on_event(&event(b"/in/a\nb", 3)), Reply::Done);
+        assert_eq!(instance.reply_to(&event(b"/in/a\nb", 3)), Reply::Done);
     });
     assert_eq!(said, " INFO plugin: handled a\\nb in attempt 3 plugin=\"second\"\n");
 }
@@ -231,10 +238,10 @@ fn a_strict_loader_refuses_what_others_could_have_put_there() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.so");
     std::fs::copy(built("print"), &file).unwrap();
-    let strict = Loader::new(Trust::Strict, &[], Prober::none(), services());
-    assert_eq!(strict.load(&file).map(|l| l.info.name.clone()).unwrap(), "print");
+    let strict = Loader::new(Trust::Strict, &[], Prober::none());
+    assert_eq!(strict.load(&file, &|_| false).map(|l| l.info.name.clone()).unwrap(), "print");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o757)).unwrap();
-    let refused = strict.load(&file).unwrap_err();
+    let refused = strict.load(&file, &|_| false).unwrap_err();
     let real = file.canonicalize().unwrap();
     let expected = format!(
         "failed to load plugin {file:?}: the file is writable by everyone (mode 0757); run `chmod o-w {real:?}`, or set [host] trust = \"owner\""

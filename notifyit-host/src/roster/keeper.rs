@@ -16,7 +16,7 @@ use super::{Made, Message, is_fatal};
 use crate::config::Settings;
 use crate::deliver::{Heirs, Lanes, Left, Outside, Rest};
 use crate::plugin::set::{Look, Member, Problem, Set};
-use crate::plugin::{CreateError, Services};
+use crate::plugin::{CreateError, Maker};
 use crate::source::fence::SourceHandle;
 
 /// What no event has told of (a mode above a directory, a file system across a network) is found after so long.
@@ -31,7 +31,7 @@ const GATHER: Duration = Duration::from_millis(5);
 pub(super) struct Keeper {
     settings: Settings,
     set: Set,
-    services: Services,
+    maker: Maker,
     lanes: Arc<Lanes>,
     source: SourceHandle,
     messages: Sender<Message>,
@@ -51,7 +51,7 @@ impl Keeper {
     pub(super) fn new(
         settings: Settings,
         set: Set,
-        services: Services,
+        maker: Maker,
         (lanes, outside): (Arc<Lanes>, &Outside),
         messages: Sender<Message>,
     ) -> Keeper {
@@ -62,7 +62,7 @@ impl Keeper {
         Keeper {
             settings,
             set,
-            services,
+            maker,
             lanes,
             source,
             messages,
@@ -90,7 +90,7 @@ impl Keeper {
             let code = Code::of(&member.library, Shape::of(&member)?);
             let name = member.settings.name.clone();
             spec::say_fewer_workers(&member);
-            let made = spec::of(&self.settings, &member, &self.services)
+            let made = spec::of(&self.settings, &member, &self.maker)
                 .and_then(|spec| self.lanes.prepare(spec, since))
                 .and_then(|prepared| self.lanes.admit(prepared));
             let standing = match made {
@@ -213,7 +213,7 @@ impl Keeper {
     /// Makes instances, on a thread of its own: whoever hangs in its `new` holds up no other.
     fn make(&mut self, member: &Member, hash: u64, is_for_lane: bool) {
         let name = member.settings.name.clone();
-        let spec = match spec::of(&self.settings, member, &self.services) {
+        let spec = match spec::of(&self.settings, member, &self.maker) {
             Ok(spec) => spec,
             Err(error) => return self.say_once(&format!("{error:#}")),
         };

@@ -35,8 +35,8 @@ use self::keeper::Keeper;
 use self::standing::Making;
 use crate::config::Settings;
 use crate::deliver::{Heirs, Lanes, Outside, Prepared};
-use crate::plugin::Loader;
 use crate::plugin::set::{By, Look, Problem, Set};
+use crate::plugin::{Loader, Maker};
 
 pub use spec::check;
 
@@ -116,20 +116,19 @@ impl Roster {
     /// What was asked for and does not run.
     pub fn start(
         settings: Settings,
-        loader: Loader,
+        (loader, maker): (Loader, Maker),
         outside: impl FnOnce() -> Result<Outside>,
         since: u64,
     ) -> Result<(Roster, Arc<Lanes>, Outside)> {
-        let services = loader.services().clone();
         let mut set = Set::new(loader);
         let look = first_look(&mut set, &settings)?;
         for member in &look.members {
-            spec::of(&settings, member, &services)?;
+            spec::of(&settings, member, &maker)?;
         }
         let outside = outside()?;
         let lanes = Arc::new(Lanes::new(spec::terms(&settings), outside.clone()));
         let (messages, inbox) = channel();
-        let mut keeper = Keeper::new(settings, set, services, (Arc::clone(&lanes), &outside), messages);
+        let mut keeper = Keeper::new(settings, set, maker, (Arc::clone(&lanes), &outside), messages);
         let admitted = keeper.begin(look, since);
         if let Err(error) = admitted {
             lanes.stop(Instant::now());

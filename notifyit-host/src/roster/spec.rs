@@ -5,9 +5,9 @@ use tracing::warn;
 
 use crate::config::{self, Settings, WatchSettings};
 use crate::deliver::retry::RetryPolicy;
-use crate::deliver::{Create, Existing, LaneSpec, Terms};
+use crate::deliver::{Existing, LaneSpec, Terms};
 use crate::event::WatchId;
-use crate::plugin::Services;
+use crate::plugin::Maker;
 use crate::plugin::set::{self, Member};
 use crate::route::Subscription;
 
@@ -42,7 +42,7 @@ pub fn check(settings: &Settings, member: &Member) -> Result<()> {
 /// # Errors
 ///
 /// As [`set::kinds`] and [`set::config_json`].
-pub(super) fn of(settings: &Settings, member: &Member, services: &Services) -> Result<LaneSpec> {
+pub(super) fn of(settings: &Settings, member: &Member, maker: &Maker) -> Result<LaneSpec> {
     let wanted = &member.settings;
     Ok(LaneSpec {
         name: wanted.name.clone(),
@@ -59,15 +59,8 @@ pub(super) fn of(settings: &Settings, member: &Member, services: &Services) -> R
             within: wanted.retry.for_,
             attempts: wanted.retry.attempts,
         },
-        create: create(member, services)?,
+        create: maker.of(member)?,
     })
-}
-
-/// What makes the instances.
-pub(super) fn create(member: &Member, services: &Services) -> Result<Box<Create>> {
-    let (context, config) = (services.register(&member.settings.name), set::config_json(member)?);
-    let library = member.library.clone();
-    Ok(Box::new(move || library.create(context, &config)))
 }
 
 pub(super) fn say_fewer_workers(member: &Member) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::spec::Shape;
 use crate::deliver::Change;
-use crate::plugin::LoadedLibrary;
+use crate::plugin::PluginLibrary;
 
 /// The pause after the first failure to make an instance; it doubles with each, up to the longest.
 const FIRST: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ struct Failed {
 }
 
 impl Code {
-    pub(super) fn of(library: &LoadedLibrary, shape: Shape) -> Code {
+    pub(super) fn of(library: &PluginLibrary, shape: Shape) -> Code {
         Code { hash: library.hash, version: library.info.version.clone(), shape }
     }
 }

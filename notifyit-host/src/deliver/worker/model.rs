@@ -35,7 +35,7 @@ use super::super::{Outside, Places};
 use super::{Flow, Message, Worker};
 use crate::event::{Happened, LaneId, NodeId, RenamedFrom, Sequence, WatchId};
 use crate::patterns::{Case, Patterns};
-use crate::plugin::LoadedLibrary;
+use crate::plugin::PluginLibrary;
 use crate::route::Subscription;
 use crate::settle::Settle;
 use crate::settle::ledger::{FirstLook, Ledger, Version};
@@ -62,7 +62,7 @@ enum Told {
 struct World {
     directory: tempfile::TempDir,
     kind: Kind,
-    library: LoadedLibrary,
+    library: PluginLibrary,
     tree: Arc<SharedTree>,
     ledger: Arc<Ledger>,
     nodes: [NodeId; 2],
@@ -120,7 +120,7 @@ impl World {
         let mut world = World {
             directory,
             kind,
-            library: LoadedLibrary::in_process::<Scripted>(),
+            library: PluginLibrary::in_process::<Scripted>(),
             tree: Arc::new(SharedTree::new(tree)),
             ledger,
             nodes,

@@ -5,15 +5,17 @@ use notifyit_plugin_api::__private::Package;
 use notifyit_plugin_api::Plugin;
 use notifyit_plugin_api::abi::{CreateResult, HostApi_Ref, guard};
 
-use super::{Arc, LoadedLibrary, Path, Staging};
+use super::{Arc, Code, OnceLock, Path, PluginLibrary, Staging};
 
-impl LoadedLibrary {
-    pub(crate) fn in_process<P: Plugin>() -> LoadedLibrary {
+impl PluginLibrary {
+    pub(crate) fn in_process<P: Plugin>() -> PluginLibrary {
         let module = guard::module(info::<P>, create::<P>);
         let info = super::info(module).map_err(|_| "it tells nothing of itself").unwrap();
         let staging = Arc::new(Staging::open(&[], |_| Ok(())));
         let file = Arc::from(Path::new("compiled into the tests"));
-        LoadedLibrary { info: Arc::new(info), file, hash: 0, module, _staging: staging }
+        let module = OnceLock::from(Ok(module));
+        let code = Code { staged: None, module, _staging: staging };
+        PluginLibrary { info: Arc::new(info), file, hash: 0, code: Arc::new(code) }
     }
 }
 

@@ -1,0 +1,348 @@
+//! The host's end of a plugin's process.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice, Write, pipe};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use notifyit_plugin_api::abi::{CallResult, EventRaw};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::ears::Ears;
+use super::exit::{Leader, describe, stdout_of_its_own};
+use super::in_hand::InHand;
+use super::spawner::Spawner;
+use super::wire::{self, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult};
+use crate::config::Confinement;
+use crate::plugin::services;
+use crate::plugin::{Answer, Answers, CreateError, Lost, Reply};
+
+/// The most events in a batch.
+const MOST: usize = 256;
+/// How often is looked whether a call is late, or nobody waits for it any more.
+const TICK: Duration = Duration::from_millis(50);
+/// A plugin knows its deadline, and may need a moment to come to an end when it is reached: so much later its process
+/// is killed.
+const SLACK: Duration = Duration::from_secs(1);
+/// How long the start of a process may take, with the plugin's `new`.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// How long the last call may take, where no timeout is set that is longer.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a process may take to end by itself when all is said.
+const EXIT_WITHIN: Duration = Duration::from_millis(500);
+
+/// How the processes of an instance are started.
+#[derive(Debug, Clone)]
+pub(in crate::plugin) struct Terms {
+    /// This program.
+    pub(in crate::plugin) program: PathBuf,
+    pub(in crate::plugin) spawner: Arc<Spawner>,
+    /// The instance, to the services.
+    pub(in crate::plugin) context: u64,
+    /// Its configuration, a JSON object.
+    pub(in crate::plugin) config: String,
+    /// How long a call may take.
+    pub(in crate::plugin) timeout: Option<Duration>,
+    pub(in crate::plugin) confinement: Confinement,
+    /// The watched directories.
+    pub(in crate::plugin) roots: Vec<PathBuf>,
+}
+
+/// A process with an instance of a plugin. Its drop ends it.
+#[derive(Debug)]
+pub(in crate::plugin) struct Process {
+    leader: Leader,
+    channel: UnixStream,
+    frames: Frames,
+    in_hand: InHand,
+    ears: Ears,
+    timeout: Option<Duration>,
+    /// Encoded, not sent yet.
+    events: Vec<u8>,
+    handed: usize,
+    /// As many events as have lately been answered in time.
+    room: usize,
+    is_lost: bool,
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// The channel is at its end.
+    Ended,
+    /// What came is no answer.
+    Garbage,
+    /// The time is over.
+    Late(Duration),
+    GivenUp,
+}
+
+/// How long to wait for an answer.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// For so long for each event, from when it is begun.
+    Each(Option<Duration>),
+    /// For so long.
+    For(Duration),
+}
+
+impl Process {
+    /// Starts a process that loads this plugin file, and waits until the instance is made.
+    pub(in crate::plugin) fn start(terms: &Terms, plugin: &File) -> Result<Process, CreateError> {
+        let mut process = Process::spawn(terms, plugin)
+            .map_err(|error| CreateError::Failed(format!("failed to start a process for it: {error}")))?;
+        let said = process.receive(Patience::For(START_WITHIN), &|| false);
+        match said {
+            Ok((Said::Made(Ok(())), _)) => Ok(process),
+            Ok((Said::Made(Err(error)), _)) => Err(error),
+            Ok(_) => Err(process.not_made(NoAnswer::Garbage)),
+            Err(why) => Err(process.not_made(why)),
+        }
+    }
+
+    fn not_made(&mut self, why: NoAnswer) -> CreateError {
+        let lost = self.lose(why);
+        CreateError::Failed(format!("while it was made, {lost}"))
+    }
+
+    fn spawn(terms: &Terms, plugin: &File) -> io::Result<Process> {
+        let name = services::instance(terms.context);
+        let (channel, theirs) = UnixStream::pair()?;
+        let (records, their_records) = pipe()?;
+        let (stderr, their_stderr) = pipe()?;
+        let in_hand = InHand::new()?;
+        let mut command = Command::new(&terms.program);
+        command.args(["__worker", &name]);
+        command.stdin(OwnedFd::from(theirs)).stdout(stdout_of_its_own()?).stderr(Stdio::from(their_stderr));
+        let child = terms.spawner.spawn(command)?;
+        // From here on whatever fails ends it.
+        let leader = Leader::new(child);
+        let ears = Ears::start(&name, terms.context, records.into(), stderr.into())?;
+        channel.set_read_timeout(Some(TICK))?;
+        let hello = Hello {
+            v: VERSION,
+            host: std::process::id(),
+            name,
+            config: terms.config.clone(),
+            level: services::most_enabled(),
+            confinement: terms.confinement.clone(),
+            roots: terms.roots.iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect(),
+        };
+        greet(&channel, &hello, [their_records.as_fd(), in_hand.0.as_fd(), plugin.as_fd()])?;
+        Ok(Process {
+            leader,
+            channel,
+            frames: Frames::default(),
+            in_hand,
+            ears,
+            timeout: terms.timeout,
+            events: Vec::new(),
+            handed: 0,
+            room: 1,
+            is_lost: false,
+        })
+    }
+
+    pub(in crate::plugin) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// The event goes with the next batch.
+    pub(in crate::plugin) fn hand(&mut self, event: &EventRaw<'_>) {
+        self.handed += 1;
+        if wire::put(&mut self.events, &WireEvent::of(event)).is_err() {
+            // Memory alone can be the cause, and then nothing comes back from there.
+            self.is_lost = true;
+        }
+    }
+
+    /// Sends what was handed over, and waits until each has its answer, or goes back.
+    pub(in crate::plugin) fn answers(&mut self, is_given_up: &dyn Fn() -> bool) -> Answers {
+        let handed = std::mem::take(&mut self.handed);
+        let events = std::mem::take(&mut self.events);
+        let count = u32::try_from(handed).unwrap_or(u32::MAX);
+        let results = self.ask(Asked::Events(count), &events, Patience::Each(self.timeout), is_given_up);
+        self.events = events;
+        self.events.clear();
+        match results {
+            Ok(results) if (1..=handed).contains(&results.len()) => {
+                self.room = if results.len() == handed { (2 * handed).min(MOST) } else { results.len() };
+                let mut each: Vec<_> = results.into_iter().map(|r| Some(Answer::from_wire(r))).collect();
+                each.resize(handed, None);
+                Answers { each, lost: None }
+            }
+            Ok(_) => self.without_answers(handed, NoAnswer::Garbage),
+            Err(why) => self.without_answers(handed, why),
+        }
+    }
+
+    /// The event in hand is to blame, and no other.
+    fn without_answers(&mut self, handed: usize, why: NoAnswer) -> Answers {
+        let lost = self.lose(why);
+        let mut answers = Answers { each: vec![None; handed], lost: None };
+        let in_hand = self.in_hand.get().and_then(|begun| answers.each.get_mut(begun.place));
+        match in_hand.filter(|_| lost != Lost::GivenUp) {
+            Some(answer) => {
+                *answer = Some(Answer { reply: Reply::Lost(lost), notes: Default::default() });
+            }
+            None => answers.lost = Some(lost),
+        }
+        answers
+    }
+
+    pub(in crate::plugin) fn flush(&mut self, is_given_up: &dyn Fn() -> bool) -> Reply {
+        self.call(Asked::Flush, Patience::Each(self.timeout), is_given_up)
+    }
+
+    /// The process ends with it.
+    pub(in crate::plugin) fn shutdown(&mut self, is_given_up: &dyn Fn() -> bool) -> Reply {
+        let within = self.timeout.unwrap_or_default().max(SHUTDOWN_WITHIN);
+        let reply = self.call(Asked::Shutdown, Patience::For(within), is_given_up);
+        self.is_lost = true;
+        self.leader.end(EXIT_WITHIN);
+        reply
+    }
+
+    fn call(&mut self, asked: Asked, patience: Patience, is_given_up: &dyn Fn() -> bool) -> Reply {
+        match self.ask(asked, &[], patience, is_given_up).map(|mut results| results.pop()) {
+            Ok(Some(result)) => Reply::from_wire(result),
+            Ok(None) => Reply::Lost(self.lose(NoAnswer::Garbage)),
+            Err(why) => Reply::Lost(self.lose(why)),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        asked: Asked,
+        events: &[u8],
+        patience: Patience,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<Vec<CallResult>, NoAnswer> {
+        if self.is_lost {
+            return Err(NoAnswer::Ended);
+        }
+        let frame = wire::frame(&asked, events).map_err(|_| NoAnswer::Ended)?;
+        self.send(&frame, patience, is_given_up)?;
+        let (Said::Answers(count), body) = self.receive(patience, is_given_up)? else {
+            return Err(NoAnswer::Garbage);
+        };
+        let mut body = body.as_slice();
+        let results = (0..count.min(u32::try_from(MOST).unwrap_or(u32::MAX)))
+            .map(|_| wire::get::<WireResult<'_>>(&mut body).map(|result| result.to_result()));
+        results.collect::<io::Result<_>>().map_err(|_| NoAnswer::Garbage)
+    }
+
+    /// It may not read: somebody has stopped it, perhaps itself.
+    fn send(
+        &mut self,
+        mut frame: &[u8],
+        patience: Patience,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<(), NoAnswer> {
+        let since = Instant::now();
+        while !frame.is_empty() {
+            match rustix::net::send(&self.channel, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => frame = &frame[count..],
+                Err(rustix::io::Errno::AGAIN) => {
+                    self.look_at_time(since, patience, is_given_up)?;
+                    let tick = Timespec::try_from(TICK).ok();
+                    let _ = poll(&mut [PollFd::new(&self.channel, PollFlags::OUT)], tick.as_ref());
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return Err(NoAnswer::Ended),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame, and what follows its value.
+    fn receive(
+        &mut self,
+        patience: Patience,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<(Said, Vec<u8>), NoAnswer> {
+        let since = Instant::now();
+        loop {
+            match self.frames.next() {
+                Ok(Some(mut body)) => {
+                    let said = wire::get(&mut body).map_err(|_| NoAnswer::Garbage)?;
+                    return Ok((said, body.to_vec()));
+                }
+                Ok(None) => {}
+                Err(_) => return Err(NoAnswer::Garbage),
+            }
+            match self.frames.read(&mut self.channel) {
+                Ok(1..) => {}
+                Ok(0) => return Err(NoAnswer::Ended),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    self.look_at_time(since, patience, is_given_up)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(NoAnswer::Ended),
+            }
+        }
+    }
+
+    fn look_at_time(
+        &self,
+        since: Instant,
+        patience: Patience,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<(), NoAnswer> {
+        if is_given_up() {
+            return Err(NoAnswer::GivenUp);
+        }
+        let (limit, slack, took) = match patience {
+            Patience::Each(None) => return Ok(()),
+            Patience::For(limit) => (limit, Duration::ZERO, since.elapsed()),
+            Patience::Each(Some(limit)) => {
+                let begun = self.in_hand.get().map_or(Duration::MAX, |begun| begun.ago);
+                (limit, SLACK, begun.min(since.elapsed()))
+            }
+        };
+        if took > limit + slack { Err(NoAnswer::Late(limit)) } else { Ok(()) }
+    }
+
+    /// Ends the process, and says why it is lost.
+    fn lose(&mut self, why: NoAnswer) -> Lost {
+        self.is_lost = true;
+        // Whoever has closed the channel may be about to end.
+        let patience = if matches!(why, NoAnswer::Ended) { EXIT_WITHIN } else { Duration::ZERO };
+        let has_ended_by_itself = matches!(why, NoAnswer::Ended) && self.leader.has_ended_within(patience);
+        let status = self.leader.end(Duration::ZERO);
+        let last_line = self.ears.end();
+        match why {
+            NoAnswer::Late(limit) => Lost::Late(limit),
+            NoAnswer::GivenUp => Lost::GivenUp,
+            NoAnswer::Garbage => Lost::Died("wrote what is no answer, and was killed".to_owned()),
+            NoAnswer::Ended if !has_ended_by_itself => {
+                Lost::Died("closed its way to the host, and was killed".to_owned())
+            }
+            NoAnswer::Ended => {
+                let how = describe(status);
+                Lost::Died(if last_line.is_empty() { how } else { format!("{how} ({last_line})") })
+            }
+        }
+    }
+}
+
+/// Sends the first frame, as JSON, with the descriptors.
+fn greet(channel: &UnixStream, hello: &Hello, descriptors: [BorrowedFd<'_>; DESCRIPTORS]) -> io::Result<()> {
+    let body = serde_json::to_vec(hello)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?.to_le_bytes();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("no room for the descriptors"));
+    }
+    let sent = sendmsg(channel, &[IoSlice::new(&length)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent != length.len() {
+        return Err(io::Error::other("the first frame was cut"));
+    }
+    let mut channel = channel;
+    channel.write_all(&body)
+}

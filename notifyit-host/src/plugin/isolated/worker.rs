@@ -1,0 +1,176 @@
+//! What the process does: confines itself, loads the plugin, and calls it for its host until that is gone.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IoSliceMut, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use notifyit_plugin_api::abi::{CallResult, HandlerBox, PANICKED};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::stdio::{dup2_stdin, stdin};
+use signal_hook::low_level::exit;
+
+use super::confine::confine;
+use super::in_hand::InHand;
+use super::wire::{
+    self, Aside, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult, cut, frame,
+    garbage, put,
+};
+use crate::plugin::{CreateError, Services, load, services};
+
+/// After so long a batch is answered as far as it has come. What is left goes back to the host.
+const BATCH_WITHIN: Duration = Duration::from_millis(5);
+
+/// The ways to the host.
+struct Ways {
+    channel: UnixStream,
+    frames: Frames,
+    in_hand: InHand,
+}
+
+/// Serves the host at the other end of stdin, and ends the process.
+///
+/// # Errors
+///
+/// There is no host, or it is gone.
+pub fn serve() -> Result<Infallible> {
+    let mut channel = own_stdin().context("failed to reach the host")?;
+    let (hello, descriptors) = receive_hello(&mut channel).context("failed to reach the host")?;
+    let [records, in_hand, plugin] = descriptors;
+    let mut ways = Ways { channel, frames: Frames::default(), in_hand: InHand(File::from(in_hand)) };
+    let made = make(&hello, records, &plugin);
+    let (handler, said) = match made {
+        Ok(handler) => (Some(handler), Said::Made(Ok(()))),
+        Err(error) => (None, Said::Made(Err(error))),
+    };
+    ways.say(&said, &[]).context("failed to reach the host")?;
+    if let Some(handler) = handler {
+        ways.serve(handler).context("the host is gone")?;
+    }
+    // Without exit handlers: the plugin has had its say.
+    exit(0)
+}
+
+impl Ways {
+    /// Until the host closes its end, or has asked for the last call.
+    fn serve(&mut self, mut handler: HandlerBox) -> io::Result<()> {
+        loop {
+            let Some(mut body) = self.frames.next()?.map(<[u8]>::to_vec) else {
+                if self.frames.read(&mut self.channel)? == 0 {
+                    // The plugin is not shut down: nobody would hear of it.
+                    return Ok(());
+                }
+                continue;
+            };
+            let mut rest = body.as_slice();
+            let asked = wire::get(&mut rest)?;
+            let mut answers = Vec::new();
+            let count = match asked {
+                Asked::Events(count) => self.events(&mut handler, count, rest, &mut answers)?,
+                Asked::Flush => one(&handler.flush(), &mut answers)?,
+                Asked::Shutdown => one(&handler.shutdown(), &mut answers)?,
+            };
+            if matches!(asked, Asked::Shutdown) {
+                drop(handler);
+                return self.say(&Said::Answers(count), &answers);
+            }
+            self.say(&Said::Answers(count), &answers)?;
+            body.clear();
+        }
+    }
+
+    /// Calls the plugin with one event after the other; returns how many it has answered.
+    fn events(
+        &mut self,
+        handler: &mut HandlerBox,
+        count: u32,
+        mut events: &[u8],
+        answers: &mut Vec<u8>,
+    ) -> io::Result<u32> {
+        let until = Instant::now() + BATCH_WITHIN;
+        let mut answered = 0;
+        while answered < count {
+            let event: WireEvent<'_> = wire::get(&mut events)?;
+            self.in_hand.set(Some(answered as usize))?;
+            let result = handler.on_event(&event.to_raw());
+            one(&result, answers)?;
+            answered += 1;
+            if result.status == PANICKED || Instant::now() >= until {
+                break;
+            }
+        }
+        self.in_hand.set(None)?;
+        Ok(answered)
+    }
+
+    fn say(&mut self, said: &Said, rest: &[u8]) -> io::Result<()> {
+        self.channel.write_all(&frame(said, rest)?)
+    }
+}
+
+fn one(result: &CallResult, answers: &mut Vec<u8>) -> io::Result<u32> {
+    put(answers, &WireResult::of(result)).map(|()| 1)
+}
+
+fn make(hello: &Hello, records: OwnedFd, plugin: &OwnedFd) -> Result<HandlerBox, CreateError> {
+    let records = Arc::new(Mutex::new(PipeWriter::from(records)));
+    let roots: Vec<PathBuf> =
+        hello.roots.iter().map(|root| PathBuf::from(OsString::from_vec(root.clone()))).collect();
+    let notices = confine(&hello.confinement, &roots, hello.host).map_err(CreateError::Failed)?;
+    let to = Arc::clone(&records);
+    services::send_records(hello.level, move |level, message| {
+        tell(&to, &Aside::Record { level, message: cut(message) });
+    });
+    notices.iter().for_each(|notice| services::log(0, WARN, notice));
+    let services = Services::new(move |_, reason| tell(&records, &Aside::Stop { reason: cut(reason) }));
+    let file = format!("/proc/self/fd/{}", plugin.as_raw_fd());
+    load::create_here(Path::new(&file), services.register(&hello.name), &hello.config)
+}
+
+const WARN: u32 = 2;
+
+/// If the host does not hear it, nobody does.
+fn tell(to: &Mutex<PipeWriter>, aside: &Aside<'_>) {
+    if let Ok(frame) = frame(aside, &[]) {
+        let _ = to.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame);
+    }
+}
+
+/// The way to the host, which the plugin does not know; what it reads from stdin is nothing.
+fn own_stdin() -> io::Result<UnixStream> {
+    let own = fcntl_dupfd_cloexec(stdin(), 3)?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(UnixStream::from(own))
+}
+
+fn receive_hello(channel: &mut UnixStream) -> Result<(Hello, [OwnedFd; DESCRIPTORS])> {
+    let mut length = [0; 4];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received =
+        recvmsg(&*channel, &mut [IoSliceMut::new(&mut length)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes != length.len() {
+        bail!(garbage());
+    }
+    let descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    let descriptors: Vec<OwnedFd> = descriptors.collect();
+    let descriptors = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors).map_err(|_| garbage())?;
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    channel.read_exact(&mut body)?;
+    let hello: Hello = serde_json::from_slice(&body)?;
+    if hello.v != VERSION {
+        bail!("the host speaks version {} of the protocol, and this is {VERSION}", hello.v);
+    }
+    Ok((hello, descriptors))
+}
