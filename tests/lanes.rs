@@ -110,6 +110,31 @@ fn a_plugin_that_misses_its_deadline_is_reported() {
 }
 
 #[test]
+fn a_worker_that_is_stuck_does_not_fill_the_queue_for_the_others() {
+    let host = Host::new().plugin("recorder").set("recorder.hold_held='{temp}/hold'");
+    let host = host.set("plugin.recorder.timeout=\"100ms\"").set("plugin.recorder.workers=2");
+    let host = host.set("plugin.recorder.queue=16");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("held", "x");
+    host.logged(&["WARN", "recorder", "held", "takes no other event"]);
+    // About half of these are the stuck worker's, and more than the queue holds.
+    let files: Vec<String> = (0..200).map(|n| format!("f{n}")).collect();
+    files.iter().for_each(|file| host.write(file, "x"));
+    host.wait_for("most of the other worker's files", |host| {
+        let done = host.records("recorder").iter().filter(|r| r.say == "done").count();
+        (done > 60).then_some(())
+    });
+    assert!(host.attempts("recorder", "held").iter().all(|r| r.say != "done"));
+    fs::remove_file(hold).unwrap();
+    host.all_handled("recorder", files.iter().map(String::as_str).chain(["held"]));
+    host.logged(&["WARN", "recorder", "came back from", "held"]);
+    host.drained("recorder");
+    assert!(files.iter().all(|file| host.times_done("recorder", file) == 1));
+    host.stop().success();
+}
+
+#[test]
 fn a_burst_is_handled_whole_and_in_order() {
     let host = Host::new().plugin("recorder").arg("-r").start();
     let (first, last) = (10_000, 12_999);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
 use notifyit_plugin_api::{Kind, Origin};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::handled::Handled;
 use super::lane::Lane;
@@ -163,16 +163,13 @@ impl Attempt {
             in_hand.begin(&self.path);
         }
         let answer = instance.hand(&raw);
-        let missed = lane.timeout.is_some().then(|| in_hand.end()).flatten();
-        if let (Some(since), Some(timeout)) = (missed, lane.timeout) {
-            let took = since.elapsed();
-            if took > timeout {
-                tracing::warn!(
-                    "plugin `{}` came back from {:?} after {took:.1?}, over its timeout of {timeout:?}",
-                    lane.name,
-                    self.path()
-                );
-            }
+        if let (Some(timeout), Some(took)) = (lane.timeout, in_hand.end()) {
+            lane.has_come_back(worker);
+            warn!(
+                "plugin `{}` came back from {:?} after {took:.1?}, over its timeout of {timeout:?}",
+                lane.name,
+                self.path()
+            );
         }
         answer
     }

@@ -97,6 +97,11 @@ impl Gate {
     }
 
     fn take_for(&mut self, worker: usize, event: FileEvent) {
+        // Of what a rescan finds again, a worker that does not come back gets no more: it would fill the lane's queue
+        // for the others.
+        if event.is_landing() && self.lane.passes_over(worker) {
+            return;
+        }
         if self.held >= self.room {
             self.room = self.lane.room(self.origin);
         }

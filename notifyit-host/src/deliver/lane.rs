@@ -70,6 +70,8 @@ pub(super) struct Desk {
     ready: Condvar,
     /// Does the worker hold outcomes back?
     holds: AtomicBool,
+    /// While its worker was stuck something came for it, and was not kept.
+    has_missed: AtomicBool,
     pub(super) in_hand: InHand,
 }
 
@@ -95,8 +97,8 @@ pub(super) enum Message {
 #[derive(Debug, Default)]
 pub(super) struct InHand {
     path: Mutex<Option<(Instant, Vec<u8>)>>,
-    /// The beginning of the last call that was said to take too long.
-    said: Mutex<Option<Instant>>,
+    /// It has been in hand for longer than it may. Set and cleared under the lock.
+    is_stuck: AtomicBool,
 }
 
 impl Lane {
@@ -198,6 +200,29 @@ impl Lane {
         }
         // All that there was no room for a moment ago may have been settled since.
         self.look_if_there_is_room();
+    }
+
+    /// Is this worker stuck in a call? Then it gets nothing more that a rescan finds again: what was for it is looked for
+    /// when it has come back.
+    pub(super) fn passes_over(&self, worker: usize) -> bool {
+        let desk = &self.desks[worker];
+        if !desk.in_hand.is_stuck() {
+            return false;
+        }
+        self.lost();
+        desk.has_missed.store(true, Ordering::SeqCst);
+        // It may have come back a moment ago.
+        if !desk.in_hand.is_stuck() {
+            self.has_come_back(worker);
+        }
+        true
+    }
+
+    /// It was stuck, and is not any more.
+    pub(super) fn has_come_back(&self, worker: usize) {
+        if self.desks[worker].has_missed.swap(false, Ordering::SeqCst) {
+            self.rescans.order(Order::Behind(self.id));
+        }
     }
 
     /// What was not kept has been looked for, to the end.
@@ -349,20 +374,21 @@ impl InHand {
         *self.lock() = Some((Instant::now(), path.to_owned()));
     }
 
-    /// Returns when it began.
-    pub(super) fn end(&self) -> Option<Instant> {
-        self.lock().take().map(|(since, _)| since)
+    /// Returns how long that took, if the worker was stuck in it.
+    pub(super) fn end(&self) -> Option<Duration> {
+        let (since, _) = self.lock().take()?;
+        self.is_stuck.swap(false, Ordering::SeqCst).then(|| since.elapsed())
     }
 
-    /// Since when the worker has had what in hand.
-    pub(super) fn look(&self) -> Option<(Instant, Vec<u8>)> {
-        self.lock().clone()
+    /// Is what it has in hand over its time, and was not yet? Returns what that is.
+    pub(super) fn is_stuck_now(&self, timeout: Duration) -> Option<Vec<u8>> {
+        let in_hand = self.lock();
+        let (_, path) = in_hand.as_ref().filter(|(since, _)| since.elapsed() > timeout)?;
+        (!self.is_stuck.swap(true, Ordering::SeqCst)).then(|| path.clone())
     }
 
-    /// Is what began then to be said? Once.
-    pub(super) fn is_news(&self, since: Instant) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.replace(since) != Some(since)
+    fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::SeqCst)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Instant, Vec<u8>)>> {

@@ -26,8 +26,7 @@ pub(super) fn run(lineup: &Lineup, stop: &Receiver<()>) {
 fn look(lane: &Lane) {
     let Some(timeout) = lane.timeout else { return };
     for desk in &lane.desks {
-        let Some((since, path)) = desk.in_hand.look() else { continue };
-        if since.elapsed() > timeout && desk.in_hand.is_news(since) {
+        if let Some(path) = desk.in_hand.is_stuck_now(timeout) {
             warn!(
                 "plugin `{}` has been at {:?} for over {timeout:?}; it cannot be ended, and its worker takes no \
                  other event until it comes back",

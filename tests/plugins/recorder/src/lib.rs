@@ -45,6 +45,8 @@ struct Config {
     out: Option<PathBuf>,
     /// While this file exists, no event is answered.
     hold: Option<PathBuf>,
+    /// The same for files whose name begins with `held`.
+    hold_held: Option<PathBuf>,
     /// While this file exists, the `new` of a build `hang-new…` does not come back.
     hold_new: Option<PathBuf>,
     /// While this file exists, the `shutdown` of a build `hang-end…` does not come back.
@@ -153,7 +155,11 @@ impl Plugin for Recorder {
 
 impl Recorder {
     fn hold(&self, event: &Event<'_>) {
-        wait_while(self.config.hold.as_deref(), &format!("{:?}", event.relative()));
+        let what = format!("{:?}", event.relative());
+        wait_while(self.config.hold.as_deref(), &what);
+        if event.name().as_encoded_bytes().starts_with(b"held") {
+            wait_while(self.config.hold_held.as_deref(), &what);
+        }
     }
 
     /// What the script and the configuration say; the file's content if it was to be opened.
