@@ -97,8 +97,16 @@ impl Worker {
             self.lose_idle_instance(&lost);
         }
         let mut answers = answers.into_iter();
+        let mut others = Vec::new();
         for handed in all {
             match answers.next().flatten() {
+                // First of all: whatever has the instance flushed now, flushes these too.
+                Some(answer) if answer.reply == Reply::Done => self.done(handed, &answer),
+                answer => others.push((handed, answer)),
+            }
+        }
+        for (handed, answer) in others {
+            match answer {
                 Some(answer) => {
                     self.attempt.locate(&handed.work.event);
                     self.answered(handed, answer);
@@ -110,6 +118,7 @@ impl Worker {
                 }
             }
         }
+        self.flush_if_long();
     }
 
     /// It was at work on no event: none is at fault, and the next may fare no better.
@@ -125,16 +134,15 @@ impl Worker {
 
     /// The plugin has answered. The attempt's path is the event's.
     pub(super) fn answered(&mut self, handed: Handed, answer: Answer) {
+        if answer.reply == Reply::Done {
+            self.done(handed, &answer);
+            return self.flush_if_long();
+        }
         let Handed { mut work, behind, looked } = handed;
+        self.unflushed = true;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
         match answer.reply {
-            Reply::Done => {
-                self.burst.push(work);
-                self.bring_forward(behind);
-                if self.burst.len() >= BURST {
-                    self.flush();
-                }
-            }
+            Reply::Done => {}
             Reply::Reject { message } => {
                 self.worked();
                 self.end(&work, &Outcome::Rejected(message), behind);
@@ -146,6 +154,20 @@ impl Worker {
                 self.redo_burst();
                 self.failed(work, behind, &lost.to_string(), None);
             }
+        }
+    }
+
+    fn done(&mut self, handed: Handed, answer: &Answer) {
+        let Handed { mut work, behind, looked } = handed;
+        self.unflushed = true;
+        self.attempt.has_called((&self.lane, &mut work), &looked, answer);
+        self.burst.push(work);
+        self.bring_forward(behind);
+    }
+
+    fn flush_if_long(&mut self) {
+        if self.burst.len() >= BURST {
+            self.flush();
         }
     }
 

@@ -266,7 +266,6 @@ impl Worker {
             Ok(looked) => looked,
             Err(why) => return self.not_made(why, work, behind),
         };
-        self.unflushed = true;
         match self.attempt.hand(&self.lane, self.index, (&work, &looked), instance) {
             Some(answer) => self.answered(Handed { work, behind, looked }, answer),
             None => self.hand.put(Handed { work, behind, looked }),

@@ -10,6 +10,8 @@ use notifyit_plugin_api::{Blame, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::isolated::Process;
+#[cfg(test)]
+use super::isolated::pretended::{Fate, Pretended};
 use super::library::PluginLibrary;
 use super::refused::Reason;
 
@@ -26,6 +28,8 @@ enum Code {
     Inline(HandlerBox),
     /// In a process of its own.
     Isolated(Box<Process>),
+    #[cfg(test)]
+    Pretended(Pretended),
 }
 
 /// What a plugin says to an event.
@@ -144,11 +148,20 @@ impl Instance {
         &self.library
     }
 
+    /// As if it lived in a process of its own.
+    #[cfg(test)]
+    pub(crate) fn pretend_isolated(self, fate: fn() -> Fate) -> Instance {
+        let Code::Inline(handler) = self.code else { panic!("it is isolated") };
+        Instance { code: Code::Pretended(Pretended::new(handler, fate)), library: self.library }
+    }
+
     /// How many events it may be handed before its answers are taken.
     pub fn room(&self) -> usize {
         match &self.code {
             Code::Inline(_) => 1,
             Code::Isolated(process) => process.room(),
+            #[cfg(test)]
+            Code::Pretended(_) => 4,
         }
     }
 
@@ -161,6 +174,11 @@ impl Instance {
                 process.hand(event);
                 None
             }
+            #[cfg(test)]
+            Code::Pretended(process) => {
+                process.hand(event);
+                None
+            }
         }
     }
 
@@ -170,12 +188,14 @@ impl Instance {
         match &mut self.code {
             Code::Inline(_) => Answers::default(),
             Code::Isolated(process) => process.answers(is_given_up),
+            #[cfg(test)]
+            Code::Pretended(process) => process.answers(),
         }
     }
 
     /// Can it be ended from outside?
     pub fn is_isolated(&self) -> bool {
-        matches!(self.code, Code::Isolated(_))
+        !matches!(self.code, Code::Inline(_))
     }
 
     /// Ends a burst: what was [`Reply::Done`] since the last flush is safe when this is, too.
@@ -183,6 +203,8 @@ impl Instance {
         match &mut self.code {
             Code::Inline(handler) => Reply::from_wire(handler.flush()),
             Code::Isolated(process) => process.flush(is_given_up),
+            #[cfg(test)]
+            Code::Pretended(process) => Reply::from_wire(process.handler().flush()),
         }
     }
 
@@ -191,6 +213,8 @@ impl Instance {
         match &mut self.code {
             Code::Inline(handler) => Reply::from_wire(handler.shutdown()),
             Code::Isolated(process) => process.shutdown(is_given_up),
+            #[cfg(test)]
+            Code::Pretended(process) => Reply::from_wire(process.handler().shutdown()),
         }
     }
 }

@@ -22,7 +22,7 @@ use inotify::EventMask;
 use notifyit_plugin_api::Kind;
 use proptest::prelude::*;
 
-use self::plugin::{Script, Scripted, script, version_at};
+use self::plugin::{Script, Scripted, fate, script, version_at};
 use self::steps::{Step, Where, step};
 use super::super::entrance::Entrance;
 use super::super::existing::{Existing, Terms};
@@ -33,9 +33,10 @@ use super::super::retry::RetryPolicy;
 use super::super::successor::{Heirs, Successor};
 use super::super::{Outside, Places};
 use super::{Flow, Message, Worker};
+use crate::config::Isolation;
 use crate::event::{Happened, LaneId, NodeId, RenamedFrom, Sequence, WatchId};
 use crate::patterns::{Case, Patterns};
-use crate::plugin::PluginLibrary;
+use crate::plugin::{Create, PluginLibrary};
 use crate::route::Subscription;
 use crate::settle::Settle;
 use crate::settle::ledger::{FirstLook, Ledger, Version};
@@ -71,6 +72,7 @@ struct World {
     version: u64,
     clock: Clock,
     pause: Duration,
+    isolation: Isolation,
     host: Option<Running>,
     /// The events that have been settled, by when they were read.
     settled: HashSet<u64>,
@@ -105,6 +107,15 @@ impl World {
         World::with_pauses(kind, clock, Duration::ZERO)
     }
 
+    /// One whose plugin is as if it lived in a process of its own.
+    fn isolated(kind: Kind, clock: Clock) -> World {
+        let mut world = World::new(kind, clock);
+        world.isolation = Isolation::Process;
+        world.host = None;
+        world.start();
+        world
+    }
+
     /// One where a file that has failed is tried again after so long.
     fn with_pauses(kind: Kind, clock: Clock, pause: Duration) -> World {
         let directory = tempfile::tempdir().unwrap();
@@ -129,6 +140,7 @@ impl World {
             version: 0,
             clock,
             pause,
+            isolation: Isolation::Inline,
             host: None,
             settled: HashSet::new(),
             known: HashSet::new(),
@@ -159,8 +171,7 @@ impl World {
         let rescans = outside.rescans.clone();
         let lane = Lane::new(name, subscription, policy, (None, None, None), (CAPACITY, 1), rescans);
         let lane = Arc::new(lane);
-        let library = self.library.clone();
-        let create = Arc::new(move || library.create(0, "{}"));
+        let create: Arc<Create> = Arc::from(self.create());
         let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
         worker.make_instance().unwrap();
         let lineup = Arc::new(Lineup::default());
@@ -178,6 +189,14 @@ impl World {
         self.known.clear();
         let nodes = self.nodes.to_vec();
         self.carry_out(&Order::Start { nodes });
+    }
+
+    fn create(&self) -> Box<Create> {
+        let (library, isolation) = (self.library.clone(), self.isolation);
+        Box::new(move || {
+            let instance = library.create(0, "{}")?;
+            Ok(if isolation == Isolation::Process { instance.pretend_isolated(fate) } else { instance })
+        })
     }
 
     fn host(&mut self) -> &mut Running {
@@ -225,8 +244,7 @@ impl World {
 
     /// New code is handed out; the worker changes over to it at its next turn.
     fn change_over(&mut self) {
-        let library = self.library.clone();
-        let heirs = Heirs::make(Box::new(move || library.create(0, "{}")), 1).unwrap();
+        let heirs = Heirs::make(self.create(), 1).unwrap();
         self.host().worker.lane.change_to(Arc::new(Successor::new(heirs, || {})), false);
     }
 
@@ -368,7 +386,10 @@ fn gather(worker: &mut Worker) {
 }
 
 fn run(kind: Kind, clock: Clock, steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut world = World::new(kind, clock);
+    run_in(World::new(kind, clock), steps)
+}
+
+fn run_in(mut world: World, steps: &[Step]) -> Result<(), TestCaseError> {
     for step in steps {
         world.step(step);
         world.check()?;
@@ -392,5 +413,14 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..80),
     ) {
         run(kind, clock, &steps)?;
+    }
+
+    #[test]
+    fn nor_if_the_plugin_lives_in_a_process_of_its_own(
+        kind in prop::sample::select(vec![Kind::Landed, Kind::CloseWrite]),
+        clock in prop::sample::select(vec![Clock::Fine, Clock::Coarse]),
+        steps in proptest::collection::vec(step(), 0..80),
+    ) {
+        run_in(World::isolated(kind, clock), &steps)?;
     }
 }

@@ -44,6 +44,8 @@ mod ears;
 mod in_hand;
 mod spawner;
 mod exit;
+#[cfg(test)]
+pub(crate) mod pretended;
 
 pub(super) use process::{Process, Terms};
 pub(super) use spawner::Spawner;

@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::{fs, io};
 
+use crate::plugin::isolated::pretended::Fate;
 use notifyit_plugin_api::{Event, Host, Plugin, Reject, Unavailable, bail};
 
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,8 @@ pub(super) enum Answer {
     Reject,
     Unavailable,
     Panic,
+    /// To one in a process of its own something else happens than that it is called.
+    Fate(Fate),
 }
 
 thread_local! {
@@ -32,6 +35,18 @@ pub(super) struct Script {
 
 pub(super) fn script<T>(f: impl FnOnce(&mut Script) -> T) -> T {
     PLUGIN.with(|script| f(&mut script.borrow_mut()))
+}
+
+/// What is to happen to the process now.
+pub(super) fn fate() -> Fate {
+    script(|script| match script.events.front() {
+        Some(Answer::Fate(fate)) => {
+            let fate = *fate;
+            script.events.pop_front();
+            fate
+        }
+        _ => Fate::LivesOn,
+    })
 }
 
 /// The number of the version that is there.
@@ -62,6 +77,7 @@ impl Plugin for Scripted {
             }
             Answer::Unavailable => bail!(Unavailable::new("told to be unavailable")),
             Answer::Panic => panic!("told to panic"),
+            Answer::Fate(_) => bail!("this is no process"),
         }
         Ok(())
     }

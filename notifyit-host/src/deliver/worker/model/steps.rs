@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::plugin::Answer;
+use crate::plugin::isolated::pretended::Fate;
 
 /// By directory and name.
 pub(super) type Where = (usize, &'static str);
@@ -33,8 +34,10 @@ pub(super) enum Step {
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let file = || (0..2_usize, prop::sample::select(&["a", "b", "c", "d", "e", "f"][..]));
     let answer = || {
+        let fates = [Fate::GivesBack, Fate::Dies, Fate::DiesIdle].map(Answer::Fate);
         let failures = [Answer::Retry, Answer::Reject, Answer::Unavailable, Answer::Panic];
-        prop_oneof![2 => Just(Answer::Done), 3 => prop::sample::select(failures.to_vec())]
+        let failures = [failures.as_slice(), &fates].concat();
+        prop_oneof![2 => Just(Answer::Done), 3 => prop::sample::select(failures)]
     };
     prop_oneof![
         12 => file().prop_map(Step::Write),
