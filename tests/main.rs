@@ -10,6 +10,7 @@ mod plugin_commands;
 mod instances;
 mod compat;
 mod lanes;
+mod processes;
 mod shutdown;
 mod state;
 mod subscriptions;

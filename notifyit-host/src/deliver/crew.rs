@@ -11,11 +11,14 @@ use anyhow::{Context, Result, bail};
 use super::lane::Lane;
 use super::worker::Worker;
 use super::{LaneSpec, Left, Outside};
+use crate::config::Isolation;
 use crate::event::LaneId;
 use crate::plugin::{Create, CreateError};
 
 /// Beyond the time that a lane has for what it holds: for its last flush.
 pub(super) const LAST_FLUSH: Duration = Duration::from_millis(200);
+/// And beyond that, for the ends of processes.
+const KILLED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A lane with its threads.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub(super) struct Crew {
     /// One for each worker: it begins when it gets something, and leaves when there is nothing to come.
     begin: Vec<SyncSender<()>>,
     pub(super) is_leaving: bool,
+    isolation: Isolation,
 }
 
 type Made = Result<(), CreateError>;
@@ -32,9 +36,9 @@ type Made = Result<(), CreateError>;
 impl Crew {
     /// Starts the workers; returns when each has its instance.
     pub(super) fn start(id: LaneId, spec: LaneSpec, outside: &Outside) -> Result<Crew> {
-        let workers = spec.workers;
+        let (workers, isolation) = (spec.workers, spec.isolation);
         let (lane, create) = lane_of(id, spec, outside);
-        let mut crew = Crew { lane, threads: Vec::new(), begin: Vec::new(), is_leaving: false };
+        let mut crew = Crew { lane, threads: Vec::new(), begin: Vec::new(), is_leaving: false, isolation };
         let (made, answers) = sync_channel(usize::from(workers));
         for index in 0..usize::from(workers) {
             let worker = Worker::new(Arc::clone(&crew.lane), index, Arc::clone(&create), outside.clone());
@@ -101,6 +105,8 @@ impl Crew {
     /// Waits for the workers of a lane that is closed, until then. Returns what they have left.
     pub(super) fn leave(mut self, patience: Instant) -> Option<Left> {
         let mut is_stuck = false;
+        // Whose process is killed comes back for sure; only the kernel may take its time.
+        let patience = if self.isolation == Isolation::Process { patience + KILLED_WITHIN } else { patience };
         for thread in self.threads.drain(..) {
             // A thread that is in a plugin's hands cannot be ended.
             while !thread.is_finished() && Instant::now() < patience {
@@ -134,6 +140,7 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
         workers,
         capacity,
         timeout,
+        isolation: _,
         quiet,
         coalesce,
         reads_only,

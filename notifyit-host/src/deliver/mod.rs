@@ -67,6 +67,7 @@ use self::lane::Lane;
 use self::lineup::{Lineup, Seat};
 use self::retry::RetryPolicy;
 use self::successor::Successor;
+use crate::config::Isolation;
 use crate::event::WatchId;
 use crate::plugin::Create;
 use crate::route::Subscription;
@@ -94,6 +95,8 @@ pub struct LaneSpec {
     pub capacity: usize,
     /// When a call has taken too long.
     pub timeout: Option<Duration>,
+    /// Where its instances live.
+    pub isolation: Isolation,
     /// For how long a file must not have changed.
     pub quiet: Option<Duration>,
     /// After a delivery, how long the file's next version waits.

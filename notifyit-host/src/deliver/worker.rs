@@ -247,8 +247,9 @@ impl Worker {
             self.lane.settled(1);
             return self.bring_forward(behind);
         }
-        if work.event.certainty == Certainty::Supposed {
-            // Whether it is finished the ledger tells only of what has been flushed.
+        if work.event.certainty == Certainty::Supposed || work.tried > 0 {
+            // Whether it is finished the ledger tells only of what has been flushed. What has failed before may take
+            // the instance with it, and what that has not flushed.
             self.flush();
         }
         if !self.racy.is_empty()

@@ -50,6 +50,7 @@ pub(super) fn of(settings: &Settings, member: &Member, maker: &Maker) -> Result<
         workers: workers(member),
         capacity: wanted.queue,
         timeout: wanted.timeout,
+        isolation: wanted.isolation,
         quiet: wanted.quiet,
         reads_only: member.library.info.reads_only,
         coalesce: wanted.coalesce,

@@ -1,0 +1,186 @@
+//! Plugins in processes of their own: whose those are, what ends them, and what that costs. What plugins can do wrong in
+//! them stands in `misbehaviours`.
+
+use std::fs;
+use std::time::Duration;
+
+use notifyit_tests::{Host, Running, aborting_library, until};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+fn isolated() -> Host {
+    Host::new().plugin("recorder").arg("--isolation").arg("process")
+}
+
+/// The processes of the recorder's workers that live and were started by this host.
+fn workers(host: &Running) -> Vec<Pid> {
+    let host = host.pid();
+    let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let ids = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    let is_one = |id: &Pid| {
+        let of = |what: &str| fs::read(format!("/proc/{}/{what}", id.as_raw_nonzero())).unwrap_or_default();
+        let (line, stat) = (of("cmdline"), String::from_utf8_lossy(&of("stat")).into_owned());
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        line.ends_with(b"\0__worker\0recorder\0")
+            && parent == Some(host.as_raw_nonzero().get())
+            && !stat.contains(") Z ")
+    };
+    ids.filter(is_one).collect()
+}
+
+fn is_gone(process: Pid) -> Option<()> {
+    // Whoever took it over may not have waited for it yet.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    (test_kill_process(process).is_err() || stat.contains(") Z ")).then_some(())
+}
+
+#[test]
+fn each_worker_of_a_plugin_has_a_process_and_the_host_loads_nothing_itself() {
+    let host = isolated().set("plugin.recorder.workers=3").start();
+    assert_eq!(workers(&host).len(), 3);
+    host.write("a.txt", "x");
+    host.handled("recorder", "a.txt");
+    let maps = |id: Pid| fs::read_to_string(format!("/proc/{}/maps", id.as_raw_nonzero())).unwrap();
+    assert!(!maps(host.pid()).contains("recorder"));
+    let all = workers(&host);
+    host.stop().success();
+    assert!(all.into_iter().all(|worker| is_gone(worker).is_some()));
+}
+
+#[test]
+fn one_plugin_can_be_isolated_and_another_inline() {
+    let host =
+        Host::new().plugin("print").plugin("recorder").set("plugin.recorder.isolation=process").start();
+    assert_eq!(workers(&host).len(), 1);
+    host.write("a.txt", "x");
+    host.handled("recorder", "a.txt");
+    host.handled("print", "a.txt");
+    host.stop().success();
+}
+
+#[test]
+fn a_worker_dies_with_a_host_that_is_killed_even_in_the_middle_of_a_call() {
+    let host = isolated().set("recorder.hold='{temp}/hold'");
+    host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["holding", "a.txt"]);
+    let all = workers(&host);
+    assert_eq!(all.len(), 1);
+    host.signal(Signal::KILL);
+    host.wait_for("its end", |host| host.exited());
+    until(|| is_gone(all[0])).expect("the worker has died");
+}
+
+#[test]
+fn a_worker_that_is_killed_costs_the_event_that_it_has_in_hand_one_attempt_and_the_others_none() {
+    let host =
+        isolated().set("recorder.hold_held='{temp}/hold'").set(r#"plugin.recorder.retry={first="10ms"}"#);
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("before", "x");
+    host.handled("recorder", "before");
+    host.write("held", "x");
+    host.logged(&["holding", "held"]);
+    let files: Vec<String> = (0..50).map(|n| format!("f{n}")).collect();
+    files.iter().for_each(|file| host.write(file, "x"));
+    fs::remove_file(hold).unwrap();
+    // It has not looked again yet, or has answered: either will do for the rest.
+    kill_process(workers(&host)[0], Signal::KILL).unwrap();
+    host.all_handled("recorder", files.iter().map(String::as_str).chain(["held"]));
+    host.drained("recorder");
+    for file in &files {
+        assert!(host.attempts("recorder", file).iter().all(|r| r.event["attempt"] == 1), "{file}");
+    }
+    assert!(host.count_logged(&["ERROR", "recorder", "its process died of SIGKILL"]) <= 1);
+    host.stop().success();
+}
+
+#[test]
+fn a_call_that_is_over_its_time_is_ended_and_counts_as_a_failure() {
+    let host = isolated().plugin("print").set("recorder.hold_held='{temp}/hold'");
+    let host = host.set("plugin.recorder.timeout=\"100ms\"").set(r#"plugin.recorder.retry={first="10ms"}"#);
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    let first = workers(&host)[0];
+    host.write("held", "x");
+    host.write("after", "x");
+    host.logged(&["WARN", "recorder", "did not come back within 100ms", "killed"]);
+    until(|| is_gone(first)).expect("it has been killed");
+    host.handled("recorder", "after");
+    host.alive("print");
+    fs::remove_file(hold).unwrap();
+    host.handled("recorder", "held");
+    assert!(host.attempts("recorder", "held").iter().any(|r| r.event["attempt"].as_u64() > Some(1)));
+    assert!(host.attempts("recorder", "after").iter().all(|r| r.event["attempt"] == 1));
+    host.stop().success();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_hung_call_beyond_its_time_and_leaves_no_process() {
+    let host = isolated().set("recorder.hold='{temp}/hold'").args(["--grace", "200ms"]);
+    host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["holding", "a.txt"]);
+    let all = workers(&host);
+    let exit = host.stop();
+    exit.success();
+    assert!(all.into_iter().all(|worker| is_gone(worker).is_some()));
+    assert_eq!(exit.lines(&["recorder", "left 1 event unhandled"]).len(), 1);
+    assert_eq!(exit.lines(&["ERROR"]).len(), 0);
+}
+
+#[test]
+fn one_that_dies_between_two_events_is_started_again_and_no_event_is_blamed() {
+    let host = isolated().set(r#"plugin.recorder.retry={first="10ms"}"#).start();
+    host.write("a", "x");
+    host.handled("recorder", "a");
+    let first = workers(&host)[0];
+    kill_process(first, Signal::KILL).unwrap();
+    until(|| is_gone(first)).expect("it has been killed");
+    host.write("b", "x");
+    host.handled("recorder", "b");
+    host.logged(&["ERROR", "recorder", "its process died of SIGKILL"]);
+    host.logged(&["WARN", "recorder", "had no event in hand", "pauses"]);
+    host.logged(&["INFO", "recorder", "works again"]);
+    let attempts: Vec<_> =
+        host.attempts("recorder", "b").iter().map(|r| r.event["attempt"].clone()).collect();
+    assert_eq!(attempts, [1]);
+    host.stop().success();
+}
+
+#[test]
+fn one_that_is_stopped_is_ended_when_its_time_is_over() {
+    let host =
+        isolated().set("plugin.recorder.timeout=\"100ms\"").set(r#"plugin.recorder.retry={first="10ms"}"#);
+    let host = host.start();
+    let first = workers(&host)[0];
+    kill_process(first, Signal::STOP).unwrap();
+    host.write("a", "x");
+    host.handled("recorder", "a");
+    assert!(is_gone(first).is_some());
+    host.stop().success();
+}
+
+#[test]
+fn a_plugin_whose_panics_abort_runs_in_a_process_of_its_own_and_nowhere_else() {
+    let host = Host::new();
+    let file = host.add_library(&aborting_library(), "libnotifyit_panics.so");
+    let host = host.set(r#"panics.in=["on_event"]"#).args(["-p".as_ref(), file.as_os_str()]);
+    let host = host.set(r#"plugin.panics.retry={first="10ms"}"#).args(["--isolation", "process"]).start();
+    host.write("poison", "x");
+    host.logged(&["ERROR", "panics", "its process died of SIGABRT"]);
+    host.logged(&["panics", "handled poison in attempt 2"]);
+    host.stop().success();
+}
+
+#[test]
+fn a_slow_plugin_gets_one_event_at_a_time() {
+    let host = isolated().set("recorder.slow_ms=20").start();
+    let files: Vec<String> = (0..40).map(|n| format!("f{n}")).collect();
+    files.iter().for_each(|file| host.write(file, "x"));
+    host.all_handled_within("recorder", &files, Duration::from_secs(20));
+    host.drained("recorder");
+    assert!(files.iter().all(|file| host.times_done("recorder", file) == 1));
+    host.stop().success();
+}
