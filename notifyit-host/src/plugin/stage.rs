@@ -2,11 +2,11 @@
 //! `dlopen` of a path that it has seen returns the library that it has.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +70,8 @@ fn on_disk(dir: &Path, from: &mut File, name: &OsStr) -> io::Result<Staged> {
     // From here on whatever fails removes it.
     let mut staged = Staged { path, hash: 0, memory: None };
     staged.hash = transfer(from, &mut file)?;
+    // A worker process that has become another user loads it by its descriptor; the directory keeps others out.
+    file.set_permissions(Permissions::from_mode(0o444))?;
     Ok(staged)
 }
 
@@ -246,7 +248,7 @@ fn transfer(from: &mut File, to: &mut impl Write) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{FileExt, PermissionsExt};
+    use std::os::unix::fs::FileExt;
 
     fn open(dir: &Path) -> Staging {
         Staging::open(&[dir.to_owned()], |_| Ok(()))
@@ -274,7 +276,9 @@ mod tests {
         let staging = open(parent.path());
         let dir = directory(&staging);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        Arc::new(staging.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap()).keep();
+        let copy = Arc::new(staging.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap());
+        assert_eq!(fs::metadata(copy.path()).unwrap().permissions().mode() & 0o777, 0o444);
+        copy.keep();
         drop(staging);
         assert!(!dir.exists());
     }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSliceMut, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::stdio::{dup2_stdin, stdin};
 use signal_hook::low_level::exit;
 
-use super::confine::confine;
+use super::confine::{close_others, confine};
 use super::in_hand::InHand;
 use super::wire::{
     self, Aside, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult, cut, frame,
@@ -44,6 +44,9 @@ struct Ways {
 pub fn serve() -> Result<Infallible> {
     let mut channel = own_stdin().context("failed to reach the host")?;
     let (hello, descriptors) = receive_hello(&mut channel).context("failed to reach the host")?;
+    let mut kept: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    kept.push(channel.as_raw_fd());
+    close_others(&kept).context("failed to close what others have left open")?;
     let [records, in_hand, plugin] = descriptors;
     let mut ways = Ways { channel, frames: Frames::default(), in_hand: InHand(File::from(in_hand)) };
     let made = make(&hello, records, &plugin);
@@ -124,7 +127,7 @@ fn make(hello: &Hello, records: OwnedFd, plugin: &OwnedFd) -> Result<HandlerBox,
     let records = Arc::new(Mutex::new(PipeWriter::from(records)));
     let roots: Vec<PathBuf> =
         hello.roots.iter().map(|root| PathBuf::from(OsString::from_vec(root.clone()))).collect();
-    let notices = confine(&hello.confinement, &roots, hello.host).map_err(CreateError::Failed)?;
+    let notices = confine(&hello.confinement, &roots, hello.host, plugin).map_err(CreateError::Failed)?;
     let to = Arc::clone(&records);
     services::send_records(hello.level, move |level, message| {
         tell(&to, &Aside::Record { level, message: cut(message) });
