@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::built;
 use crate::exit::Exit;
+use crate::isolation;
 use crate::place::Place;
 use crate::running::Running;
 use crate::stream::Stream;
@@ -198,6 +199,7 @@ impl Host {
         words.push(self.verb.into());
         words.extend(self.arguments.iter().cloned());
         if self.verb == "watch" {
+            words.extend(isolation::arguments().iter().map(OsString::from));
             words.extend(["--plugin-dir".into(), self.place.plugins().into()]);
         }
         match &self.directories {

@@ -18,6 +18,7 @@
 //! test fails, what the host printed is printed.
 
 mod built;
+mod isolation;
 mod place;
 mod record;
 mod stream;
@@ -30,6 +31,7 @@ pub use built::{
 };
 pub use exit::Exit;
 pub use host::Host;
+pub use isolation::{has_isolation, inline_only};
 pub use place::Place;
 pub use record::{Record, bytes_of};
 pub use running::Running;

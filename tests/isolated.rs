@@ -1,0 +1,26 @@
+//! What `main.rs` tries of plugins, once more with each worker as a process of its own: the harness adds
+//! `--isolation process` to `watch`. Left out is what is about files alone, and what no plugin has a part in.
+
+mod verdicts;
+mod trouble;
+mod panics;
+mod instances;
+mod lanes;
+mod shutdown;
+mod state;
+mod retries;
+mod dead;
+mod replay;
+mod names;
+mod opened;
+mod events;
+mod renames;
+mod rewrites;
+mod hot;
+mod print;
+mod exec;
+mod exec_lines;
+mod compat;
+mod refused;
+mod zoo;
+mod probe;
