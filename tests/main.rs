@@ -3,6 +3,7 @@
 mod verdicts;
 mod trouble;
 mod panics;
+mod misbehaviours;
 mod zoo;
 mod refused;
 mod probe;

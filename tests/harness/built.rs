@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 15] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
@@ -20,6 +20,7 @@ const PACKAGES: [&str; 14] = [
     "notifyit-other-major",
     "notifyit-no-loader",
     "notifyit-hostile",
+    "notifyit-misbehaves",
     "notifyit-older",
     "notifyit-today",
     "notifyit-newer",

@@ -84,6 +84,11 @@ impl Running {
         self.parts().stderr.text()
     }
 
+    /// Has nobody its stderr any more, so that it can say nothing?
+    pub fn is_silenced(&self) -> bool {
+        self.parts().stderr.ended()
+    }
+
     /// What it has printed on stdout so far.
     pub fn stdout(&self) -> Vec<u8> {
         self.parts().stdout.bytes()
