@@ -1,5 +1,8 @@
 //! The few things that are asked of the kernel beside files and threads.
 
+pub mod page;
+pub mod death;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -195,6 +198,12 @@ pub fn take_back_children() -> io::Result<()> {
         signal_hook::flag::register(libc::SIGCHLD, Arc::default())?;
     }
     Ok(())
+}
+
+/// Which run of the kernel this is; 0 if it does not tell.
+pub fn boot() -> u128 {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
 }
 
 /// A limit of inotify: the smaller of the system's (`fs.inotify.…`) and the user namespace's (`user.…`).
