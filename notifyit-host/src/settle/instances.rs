@@ -31,6 +31,11 @@ impl Store {
         })
     }
 
+    pub(super) fn lane_if_known(&self, name: &str) -> Result<Option<LaneId>> {
+        let number = fact_number(&self.inner.database, &fact_of(name))?;
+        number.map(|_| self.lane_of(name)).transpose()
+    }
+
     pub(super) fn troubled(&self, lane: LaneId) -> &AtomicUsize {
         &self.lanes.get(lane).troubled
     }
@@ -48,9 +53,13 @@ impl Inner {
     }
 }
 
+fn fact_of(name: &str) -> String {
+    format!("instance/{name}")
+}
+
 /// The number of the instance of this name, a new one gets the next; and how many there are in all.
 fn number_of(database: &Database, name: &str) -> Result<(u32, u32)> {
-    let name = format!("instance/{name}");
+    let name = fact_of(name);
     let in_all = fact_number(database, "instances")?.unwrap_or(0);
     if let Some(number) = fact_number(database, &name)? {
         return Ok((u32::try_from(number)?, u32::try_from(in_all)?));

@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use rustc_hash::FxHashSet;
@@ -160,6 +161,26 @@ impl Ledger {
         match self {
             Ledger::Memory(memory) => memory.lane_of(instance),
             Ledger::Store(store) => store.lane_of(instance),
+        }
+    }
+
+    /// The lane of the instance of this name, if it is known from this run or an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn lane_if_known(&self, instance: &str) -> Result<Option<LaneId>> {
+        match self {
+            Ledger::Memory(_) => Ok(None),
+            Ledger::Store(store) => store.lane_if_known(instance),
+        }
+    }
+
+    /// Waits until all that counts is on disk, so long at most. Returns whether it is.
+    pub fn is_written(&self, within: Duration) -> bool {
+        match self {
+            Ledger::Memory(_) => true,
+            Ledger::Store(store) => store.inner.is_written(within),
         }
     }
 

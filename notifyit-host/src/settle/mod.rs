@@ -3,6 +3,7 @@
 pub mod ledger;
 pub mod trouble;
 pub mod at_rest;
+pub mod recorder;
 mod slots;
 mod memory;
 mod store;

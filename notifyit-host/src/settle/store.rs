@@ -62,6 +62,8 @@ pub(super) struct Inner {
     pub(super) database: Database,
     changes: Mutex<Changes>,
     wake: Condvar,
+    /// All that there was to write has been written.
+    written: Condvar,
     /// How many instances there ever were.
     pub(super) instances: AtomicU32,
     pub(super) size: Size,
@@ -144,6 +146,7 @@ impl Store {
             database,
             changes: Mutex::new(changes),
             wake: Condvar::new(),
+            written: Condvar::new(),
             size,
             room,
             disk: RwLock::new(disk),
@@ -360,6 +363,13 @@ impl Inner {
             info!("the ledger is written again");
         }
         self.room.written();
+        self.written.notify_all();
+    }
+
+    pub(super) fn is_written(&self, within: Duration) -> bool {
+        let is_open = |changes: &mut Changes| !changes.now.is_empty() || !changes.writing.is_empty();
+        let waited = self.written.wait_timeout_while(self.lock(), within, is_open);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     fn say_failed(&self, error: &redb::Error) {
