@@ -26,7 +26,7 @@
 //!
 //! | | rule | where | held by |
 //! |---|---|---|---|
-//! | 7 | A version is inode, size and modification time; a change of ctime alone is none. | `settle::ledger` | `settle::ledger::tests::ctime_and_mode_are_no_part_of_a_version` `tests::state::a_renamed_directory_and_a_change_of_owner_bring_nothing_again` `tests::lossless::restarts::what_changes_no_content_and_a_restart` |
+//! | 7 | A version is inode, size and modification time; a change of ctime alone is none. | `settle::version` | `settle::version::tests::ctime_and_mode_are_no_part_of_a_version` `tests::state::a_renamed_directory_and_a_change_of_owner_bring_nothing_again` `tests::lossless::restarts::what_changes_no_content_and_a_restart` |
 //! | 7 | A close that is told is delivered whatever the stamp says. | `deliver::attempt` | `tests::events::a_close_is_told_though_the_file_looks_as_it_did` |
 //! | 8 | A stamp that was taken within a grain of its own time is held: it is entered a grain and a fence later, and only if neither the file has a newer event nor the lane has lost any. | `deliver::racy` | `tests::grain::a_version_with_the_stamp_of_the_last_is_not_lost_by_a_kill` `deliver::worker::model::cases::a_racy_stamp_is_not_entered_while_a_newer_version_waits_for_its_next_try` `deliver::worker::model::cases::what_is_held_does_not_count_when_the_event_of_a_newer_version_of_its_stamp_was_lost` |
 //! | 8 | How long a grain is follows from the file system, the kernel, and the stamp itself; a time in the future is not young. | `source::filesystem` | `source::filesystem::tests::a_time_is_as_fine_as_its_file_system_unless_it_is_in_whole_seconds` `source::filesystem::tests::a_stamp_is_racy_within_a_grain_of_its_own_time_and_not_before_it` |
@@ -76,7 +76,7 @@
 //! | 22 | A stop says how many events it has left. | `deliver::worker` | `tests::shutdown::what_is_left_in_the_queue_is_counted` |
 //! | 23 | What is gone is forgotten at a start, and when the ledger has doubled. | `source::prune` `settle::prune` | `settle::prune::tests::nothing_is_forgotten_beneath_a_root_that_may_be_away` `settle::prune::tests::a_ledger_is_pruned_when_it_has_doubled` `tests::prune::what_is_deleted_while_the_host_is_down_or_runs_is_forgotten_at_the_next_start` |
 //! | 24 | Everything is looked at now and then; what that finds is delivered, and said. | `source::timers` | `tests::quiet::the_quiet_look_finds_what_no_event_has_told` |
-//! | 25 | The id of a delivery is of watch, path, inode, size and modification time, and never changes. | `settle::ledger` | `settle::ledger::tests::the_identity_of_a_version_never_changes` `tests::dead::a_dead_letter_that_is_retried_is_delivered_once_as_a_replay` |
+//! | 25 | The id of a delivery is of watch, path, inode, size and modification time, and never changes. | `settle::version` | `settle::version::tests::the_identity_of_a_version_never_changes` `tests::dead::a_dead_letter_that_is_retried_is_delivered_once_as_a_replay` |
 //! | 26 | *Not there yet*: which event a host died of is recorded nowhere. Such an event is tried again at each start. | nowhere | nothing |
 //! | 27 | A command gets the file as its descriptor 3, opened and checked before it starts. | the plugin `exec` | `tests::exec::file_is_the_checked_descriptor` `tests::exec::a_link_swapped_in_is_not_opened` |
 //!

@@ -1,6 +1,7 @@
 //! What became of each event: counted, and said if a person should know.
 
 pub mod ledger;
+mod version;
 pub mod trouble;
 pub mod at_rest;
 pub mod recorder;
