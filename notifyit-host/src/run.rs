@@ -25,6 +25,7 @@ use crate::plugin::set::Set;
 use crate::plugin::{Loader, Maker, Prober, Services};
 use crate::roster::{self, Roster};
 use crate::settle::ledger::{Ledger, Watched};
+use crate::settle::recorder::Recorders;
 use crate::source::fence::SourceHandle;
 use crate::source::inotify::Source;
 use crate::source::rescan::{Order, Rescan, RescanHandle, Share};
@@ -50,7 +51,8 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let at_nanos = sys::file_nanos();
     let (stop, stops) = channel();
     let begun = Arc::new(AtomicBool::new(false));
-    listen_for_signals(stop.clone(), Arc::clone(&begun))?;
+    let recorders = recorders(settings)?;
+    listen_for_signals(stop.clone(), Arc::clone(&begun), recorders.clone())?;
     stop_on_panic(stop.clone());
     let asks = stop.clone();
     let services = Services::new(move |name, reason| {
@@ -61,7 +63,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let roots = settings.watches.iter().map(|watch| watch.path.clone()).collect();
     let maker = Maker::new(services, THIS_PROGRAM, roots);
     let (roster, lanes, outside) =
-        Roster::start(settings.clone(), (loader(settings), maker), || outside(settings), at_nanos)?;
+        Roster::start(settings.clone(), (loader(settings), maker), || outside(settings, recorders), at_nanos)?;
     let started = start_sources(settings, &lanes, &outside, (stop, &begun));
     let started = started.and_then(|sources| Ok((sources, roster.spawn()?)));
     let ((source, rescans), roster) = match started {
@@ -74,6 +76,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     };
     outside.ledger.host_is_ready();
     let why = stops.recv().context("every thread has died")?;
+    outside.recorders.host_stops();
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let result = say_why(why);
     roster.stop();
@@ -84,6 +87,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     }
     leave(rescans);
     let left = lanes.stop(Instant::now() + settings.grace);
+    outside.recorders.host_has_stopped();
     left.iter().for_each(Left::say);
     outside.ledger.close();
     info!("stopped: {}", outside.settle.summary());
@@ -127,8 +131,16 @@ fn loader(settings: &Settings) -> Loader {
 /// Also after an upgrade.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
+/// Without a state directory no start would know what the last one died of.
+fn recorders(settings: &Settings) -> Result<Recorders> {
+    let directory = settings.state_dir.as_deref();
+    let recorders =
+        directory.map(Recorders::in_directory).transpose().context("failed to listen for signals")?;
+    Ok(recorders.unwrap_or_default())
+}
+
 /// What the stages share.
-fn outside(settings: &Settings) -> Result<Outside> {
+fn outside(settings: &Settings, recorders: Recorders) -> Result<Outside> {
     let ledger = match &settings.state_dir {
         Some(directory) => Ledger::in_directory(directory)?,
         None => Ledger::in_memory(&settings.temporary_dirs),
@@ -145,6 +157,7 @@ fn outside(settings: &Settings) -> Result<Outside> {
         places: Arc::new(places),
         settle: Arc::default(),
         ledger,
+        recorders,
         source: SourceHandle::new().context("failed to start")?,
         rescans: RescanHandle::default(),
     })
@@ -286,13 +299,14 @@ fn refuse_plugins_beneath(settings: &Settings) -> Result<()> {
 
 /// The first signal stops in an orderly way, the second at once. Before any event is taken the first does so, too:
 /// a plugin that hangs in its `new`, or a dead file system, would keep the start from ending.
-fn listen_for_signals(stop: Sender<Stop>, begun: Arc<AtomicBool>) -> Result<()> {
+fn listen_for_signals(stop: Sender<Stop>, begun: Arc<AtomicBool>, recorders: Recorders) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to listen for signals")?;
     sys::take_back_children().context("failed to listen for signals")?;
     let listen = move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
                 warn!("a second signal: leaving at once");
+                recorders.host_has_stopped();
                 // No exit handlers: plugins are at work on other threads.
                 signal_hook::low_level::exit(1);
             }

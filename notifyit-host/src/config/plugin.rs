@@ -67,6 +67,8 @@ pub struct RetrySettings {
     pub for_: Duration,
     /// The most attempts. Default: no limit.
     pub attempts: Option<u32>,
+    /// The most attempts in which the process dies. Default: 3.
+    pub crashes: u32,
 }
 
 impl PluginSettings {
@@ -94,7 +96,7 @@ impl PluginSettings {
 impl Default for RetrySettings {
     fn default() -> Self {
         let [first, max, for_] = [1, 600, 24 * 3600].map(Duration::from_secs);
-        RetrySettings { first, max, for_, attempts: None }
+        RetrySettings { first, max, for_, attempts: None, crashes: 3 }
     }
 }
 
@@ -215,6 +217,7 @@ fn retry(ground: &Ground<'_>, written: &written::Retry) -> Result<RetrySettings>
         max,
         for_: written.for_.as_ref().map_or(defaults.for_, |for_| for_.0),
         attempts: written.attempts.map(Into::into),
+        crashes: written.crashes.map_or(defaults.crashes, Into::into),
     })
 }
 

@@ -160,7 +160,7 @@ queue = 100
 timeout = "30s"
 quiet = "5s"
 coalesce = "2s"
-retry = { first = "2s", max = "5m", for = "1h 30m", attempts = 7 }
+retry = { first = "2s", max = "5m", for = "1h 30m", attempts = 7, crashes = 2 }
 isolation = "process"
 user = "nobody"
 [plugin.thumbnails.config]
@@ -208,7 +208,7 @@ fn every_key_of_a_file_arrives() {
     assert_eq!(thumbnails.timeout, Some(Duration::from_secs(30)));
     assert_eq!((thumbnails.quiet, thumbnails.coalesce), (Some(seconds(5)), Some(seconds(2))));
     let [first, max, for_] = [2, 300, 5400].map(Duration::from_secs);
-    assert_eq!(thumbnails.retry, RetrySettings { first, max, for_, attempts: Some(7) });
+    assert_eq!(thumbnails.retry, RetrySettings { first, max, for_, attempts: Some(7), crashes: 2 });
     assert_eq!(thumbnails.isolation, Isolation::Process);
     assert_eq!(thumbnails.confinement.user.as_deref(), Some("nobody"));
     let config = json!({
@@ -230,7 +230,7 @@ fn the_defaults_are_those_documented() {
     assert!(print.patterns.is_empty() && print.config.is_empty());
     assert_eq!((print.isolation, &print.confinement), (Isolation::Inline, &Confinement::default()));
     let [first, max, for_] = [1, 600, 86_400].map(Duration::from_secs);
-    assert_eq!(print.retry, RetrySettings { first, max, for_, attempts: None });
+    assert_eq!(print.retry, RetrySettings { first, max, for_, attempts: None, crashes: 3 });
 }
 
 #[test]
@@ -291,6 +291,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
         "retry = { first = \"0s\" }",
         "retry = { first = \"1m\", max = \"1s\" }",
         "retry = { attempts = 0 }",
+        "retry = { crashes = 0 }",
         "events = [\"landed\", \"closed\"]",
         "events = []",
         "watch = [\"incoming\", \"y\"]",

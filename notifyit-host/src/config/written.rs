@@ -96,6 +96,7 @@ pub(super) struct Retry {
     #[serde(rename = "for")]
     pub(super) for_: Option<Time>,
     pub(super) attempts: Option<NonZeroU32>,
+    pub(super) crashes: Option<NonZeroU32>,
 }
 
 /// What to do if a watched directory is not there at the start.

@@ -17,6 +17,7 @@ use super::retry::{FENCES, Waiting, Work};
 use crate::event::{Certainty, FileEvent, Sequence, WatchId};
 use crate::plugin::{Answer, Instance};
 use crate::settle::ledger::{Ledger, Stamp, Version, identity};
+use crate::settle::recorder::Recorder;
 use crate::settle::trouble::Wish;
 use crate::source::filesystem::Terms;
 use crate::source::renames::Renames;
@@ -70,11 +71,13 @@ pub(super) struct Attempt {
     path: Vec<u8>,
     root: usize,
     pub(super) handled: Handled,
+    pub(super) recorder: Recorder,
 }
 
 impl Attempt {
     pub(super) fn new(places: Arc<Places>, ledger: Arc<Ledger>) -> Self {
-        Attempt { places, ledger, path: Vec::with_capacity(256), root: 0, handled: Handled::default() }
+        let (path, handled, recorder) = (Vec::with_capacity(256), Handled::default(), Recorder::default());
+        Attempt { places, ledger, path, root: 0, handled, recorder }
     }
 
     /// The path of the last attempt.
@@ -162,7 +165,9 @@ impl Attempt {
         if lane.timeout.is_some() {
             in_hand.begin(&self.path);
         }
+        self.recorder.begin(&work.begun(looked.at, &self.path));
         let answer = instance.hand(&raw);
+        self.recorder.end();
         if let (Some(timeout), Some(took)) = (lane.timeout, in_hand.end()) {
             lane.has_come_back(worker);
             warn!(
@@ -233,6 +238,7 @@ impl Attempt {
         let now = sys::wall_nanos();
         work.failed = trouble.attempts;
         work.tried = work.tried.max(trouble.attempts);
+        work.crashes = trouble.crashes;
         if trouble.first_nanos > 0 {
             let ago = Duration::from_nanos(now.saturating_sub(trouble.first_nanos));
             work.since = Some(Instant::now().checked_sub(ago).unwrap_or_else(Instant::now));

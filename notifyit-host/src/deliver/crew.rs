@@ -160,6 +160,9 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
 }
 
 fn work(mut worker: Worker, made: &SyncSender<Made>, begins: &Receiver<()>) {
+    let recorder = worker.outside.recorders.open(&worker.lane.name);
+    let _is_watched = recorder.watch_this_thread();
+    worker.attempt.recorder = recorder;
     let result = worker.make_instance();
     let is_made = result.is_ok();
     let _ = made.send(result);

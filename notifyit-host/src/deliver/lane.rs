@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn one_that_is_behind_keeps_half_of_its_queue_for_what_is_looked_for() {
         let (first, max, within) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        let policy = RetryPolicy { first, max, within, attempts: None };
+        let policy = RetryPolicy { first, max, within, attempts: None, crashes: 3 };
         let subscription = Subscription::new(Kinds::default(), None, Patterns::default());
         let rescans = RescanHandle::default();
         let name = (LaneId(0), "test".to_owned());

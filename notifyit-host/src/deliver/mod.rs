@@ -25,6 +25,7 @@
 //! | `echo` | drops those, slows down who goes round in circles |
 //! | `retry` | when to try again, and what waits until then |
 //! | `trouble` | a failed attempt: what the ledger notes, where the event waits |
+//! | `crashes` | the process has died of an event |
 //! | `pause` | when the plugin, not the file, is at fault |
 //! | `report` | what a lane says in the log |
 //! | `watchdog` | says who does not come back |
@@ -46,6 +47,7 @@ mod attempt;
 mod handed;
 mod complete;
 mod trouble;
+mod crashes;
 mod handled;
 mod recent;
 mod echo;
@@ -74,10 +76,12 @@ use crate::route::Subscription;
 use crate::route::coverage::Coverage;
 use crate::settle::Settle;
 use crate::settle::ledger::{FirstLook, Ledger};
+use crate::settle::recorder::Recorders;
 use crate::source::fence::SourceHandle;
 use crate::source::rescan::{Order, RescanHandle};
 
 pub use attempt::Places;
+pub use crashes::enter_deaths;
 pub use entrance::Entrance;
 pub use existing::{Existing, Terms};
 pub use inlet::Inlet;
@@ -124,6 +128,8 @@ pub struct Outside {
     pub settle: Arc<Settle>,
     /// What is finished.
     pub ledger: Arc<Ledger>,
+    /// What is in hand.
+    pub recorders: Recorders,
     /// For fences.
     pub source: SourceHandle,
     /// For lanes that have fallen behind.

@@ -158,6 +158,7 @@ mod tests {
             max: Duration::from_secs(4),
             within: Duration::from_secs(100),
             attempts: None,
+            crashes: 3,
         }
     }
 

@@ -10,6 +10,7 @@ use super::complete::Inquiry;
 use super::racy::Racy;
 use crate::event::{Certainty, FileEvent, NodeId};
 use crate::settle::ledger::Version;
+use crate::settle::recorder::Begun;
 
 /// How often and how long an event is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct RetryPolicy {
     pub within: Duration,
     /// After so many attempts, if set, too.
     pub attempts: Option<u32>,
+    /// After so many attempts in which the process died, too.
+    pub crashes: u32,
 }
 
 impl RetryPolicy {
@@ -55,6 +58,8 @@ pub(super) struct Work {
     pub(super) tried: u32,
     /// Those of them that count: not the ones during a pause.
     pub(super) failed: u32,
+    /// Attempts in which the process died.
+    pub(super) crashes: u32,
     /// When the first of them failed.
     pub(super) since: Option<Instant>,
     /// Was its file missing when it was last looked for?
@@ -74,6 +79,13 @@ impl Work {
     pub(super) fn is_to_be_asked(&self) -> bool {
         self.event.certainty == Certainty::Supposed && !self.inquiry.is_free
     }
+
+    /// An attempt begins: for the recorder.
+    pub(super) fn begun<'a>(&'a self, began_nanos: u64, path: &'a [u8]) -> Begun<'a> {
+        let version = self.version.as_ref().filter(|_| self.event.is_landing());
+        let (is_racy, failed, crashes) = (self.racy.is_some(), self.failed, self.crashes);
+        Begun { version, is_racy, failed, crashes, began_nanos, path }
+    }
 }
 
 /// After so many fences a missing file is gone for sure: none of what the kernel told was a rename of it.
@@ -85,6 +97,7 @@ impl Work {
             event,
             tried: 0,
             failed: 0,
+            crashes: 0,
             since: None,
             is_missing: false,
             fences: 0,
@@ -325,6 +338,7 @@ mod tests {
             max: Duration::from_secs(600),
             within: Duration::from_secs(86_400),
             attempts: None,
+            crashes: 3,
         }
     }
 

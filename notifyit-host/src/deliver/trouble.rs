@@ -184,7 +184,7 @@ impl Worker {
 /// An entry about this version, of which nothing else is known.
 fn begun(work: &Work, stamp: Stamp) -> Trouble {
     let wish = if work.event.origin == Origin::Replay { Wish::Replay } else { Wish::None };
-    Trouble { wish, ..Trouble::replay(stamp) }
+    Trouble { wish, crashes: work.crashes, ..Trouble::replay(stamp) }
 }
 
 fn nanos(duration: Duration) -> u64 {

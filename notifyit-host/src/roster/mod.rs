@@ -34,7 +34,7 @@ use tracing::{error, warn};
 use self::keeper::Keeper;
 use self::standing::Making;
 use crate::config::Settings;
-use crate::deliver::{Heirs, Lanes, Outside, Prepared};
+use crate::deliver::{Heirs, Lanes, Outside, Prepared, enter_deaths};
 use crate::plugin::set::{By, Look, Problem, Set};
 use crate::plugin::{Loader, Maker};
 
@@ -126,6 +126,7 @@ impl Roster {
             spec::of(&settings, member, &maker)?;
         }
         let outside = outside()?;
+        enter_deaths(&outside, |name| spec::policy_of(name, &look.members, &settings))?;
         let lanes = Arc::new(Lanes::new(spec::terms(&settings), outside.clone()));
         let (messages, inbox) = channel();
         let mut keeper = Keeper::new(settings, set, maker, (Arc::clone(&lanes), &outside), messages);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tracing::warn;
 
-use crate::config::{self, Settings, WatchSettings};
+use crate::config::{self, Library, RetrySettings, Settings, WatchSettings};
 use crate::deliver::retry::RetryPolicy;
 use crate::deliver::{Existing, LaneSpec, Terms};
 use crate::event::WatchId;
@@ -54,14 +54,21 @@ pub(super) fn of(settings: &Settings, member: &Member, maker: &Maker) -> Result<
         quiet: wanted.quiet,
         reads_only: member.library.info.reads_only,
         coalesce: wanted.coalesce,
-        retry: RetryPolicy {
-            first: wanted.retry.first,
-            max: wanted.retry.max,
-            within: wanted.retry.for_,
-            attempts: wanted.retry.attempts,
-        },
+        retry: policy(&wanted.retry),
         create: maker.of(member)?,
     })
+}
+
+fn policy(retry: &RetrySettings) -> RetryPolicy {
+    let RetrySettings { first, max, for_: within, attempts, crashes } = *retry;
+    RetryPolicy { first, max, within, attempts, crashes }
+}
+
+/// That of the instance of this name, whether it runs or not.
+pub(super) fn policy_of(name: &str, members: &[Member], settings: &Settings) -> RetryPolicy {
+    let running = members.iter().map(|member| &member.settings).find(|settings| settings.name == name);
+    let written = || settings.plugins.settings_for(name, Library::Name(name.to_owned())).retry;
+    policy(&running.map_or_else(written, |settings| settings.retry))
 }
 
 pub(super) fn say_fewer_workers(member: &Member) {

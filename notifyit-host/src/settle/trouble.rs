@@ -11,7 +11,9 @@ use crate::log::one_line;
 /// The most bytes of an error that are kept.
 const MOST_ERROR: usize = 1024;
 /// The first byte of an entry. What begins with another was written by a later version and is left alone.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
+/// That of entries that count no crashes.
+const WITHOUT_CRASHES: u8 = 1;
 
 /// See the module. Times are nanoseconds since 1970, 0 for none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Trouble {
     pub wish: Wish,
     /// Attempts that failed and count.
     pub attempts: u32,
+    /// Those of them in which the process died.
+    pub crashes: u32,
     /// When the first of them failed.
     pub first_nanos: u64,
     /// When the last of them failed.
@@ -69,6 +73,7 @@ impl Trouble {
             state: State::Waiting,
             wish: Wish::Replay,
             attempts: 0,
+            crashes: 0,
             first_nanos: 0,
             last_nanos: 0,
             next_nanos: 0,
@@ -95,6 +100,7 @@ impl Trouble {
         let mut bytes = vec![FORM, state, u8::from(self.wish == Wish::Replay)];
         bytes.extend(encode(&self.stamp));
         bytes.extend(self.attempts.to_be_bytes());
+        bytes.extend(self.crashes.to_be_bytes());
         for nanos in [self.first_nanos, self.last_nanos, self.next_nanos] {
             bytes.extend(nanos.to_be_bytes());
         }
@@ -105,26 +111,33 @@ impl Trouble {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Trouble> {
         let (head, rest) = bytes.split_at_checked(3)?;
         let (stamp, rest) = rest.split_at_checked(28)?;
-        let (attempts, rest) = rest.split_at_checked(4)?;
+        let (attempts, rest) = number(rest)?;
+        let (crashes, rest) = if head[0] == WITHOUT_CRASHES { (0, rest) } else { number(rest)? };
         let (times, error) = rest.split_at_checked(24)?;
         let time = |place: usize| Some(u64::from_be_bytes(times.get(place..place + 8)?.try_into().ok()?));
         let state = match head {
-            [FORM, 0, _] => State::Waiting,
-            [FORM, 1, _] => State::Rejected,
-            [FORM, 2, _] => State::Exhausted,
+            [WITHOUT_CRASHES | FORM, 0, _] => State::Waiting,
+            [WITHOUT_CRASHES | FORM, 1, _] => State::Rejected,
+            [WITHOUT_CRASHES | FORM, 2, _] => State::Exhausted,
             _ => return None,
         };
         Some(Trouble {
             stamp: decode(stamp)?,
             state,
             wish: if head[2] == 1 { Wish::Replay } else { Wish::None },
-            attempts: u32::from_be_bytes(attempts.try_into().ok()?),
+            attempts,
+            crashes,
             first_nanos: time(0)?,
             last_nanos: time(8)?,
             next_nanos: time(16)?,
             error: String::from_utf8_lossy(error).into_owned(),
         })
     }
+}
+
+fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, rest) = bytes.split_at_checked(4)?;
+    Some((u32::from_be_bytes(number.try_into().ok()?), rest))
 }
 
 fn cut(error: &str) -> &str {
@@ -142,6 +155,7 @@ mod tests {
             state: State::Exhausted,
             wish: Wish::Replay,
             attempts: 5,
+            crashes: 2,
             first_nanos: 6,
             last_nanos: 70,
             next_nanos: 100,
@@ -160,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_from_before_crashes_were_counted_has_none() {
+        let mut bytes = trouble().to_bytes();
+        bytes[0] = 1;
+        bytes.drain(35..39);
+        assert_eq!(Trouble::from_bytes(&bytes), Some(Trouble { crashes: 0, ..trouble() }));
+    }
+
+    #[test]
     fn a_long_error_is_cut_between_two_characters() {
         let error = format!("x{}", "ü".repeat(MOST_ERROR));
         let read = Trouble::from_bytes(&Trouble { error: error.clone(), ..trouble() }.to_bytes()).unwrap();
@@ -172,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_no_entry_is_none() {
         let bytes = trouble().to_bytes();
-        for end in 0..59 {
+        for end in 0..63 {
             assert_eq!(Trouble::from_bytes(&bytes[..end]), None);
         }
         assert_eq!(Trouble::from_bytes(&[&[FORM + 1], &bytes[1..]].concat()), None);

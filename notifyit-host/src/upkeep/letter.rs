@@ -95,6 +95,7 @@ impl Letter {
             ("plugin", self.instance.name.clone()),
             ("why", self.why().to_owned()),
             ("attempts", self.trouble.attempts.to_string()),
+            ("crashes", self.trouble.crashes.to_string()),
             ("first", at(self.trouble.first_nanos)),
             ("last", at(self.trouble.last_nanos)),
             ("error", one_line(&self.trouble.error).into_owned()),
@@ -151,6 +152,7 @@ impl Letter {
         let is_rejected = self.trouble.state == State::Rejected;
         form.insert("why".to_owned(), if is_rejected { "rejected" } else { "exhausted" }.into());
         form.insert("attempts".to_owned(), self.trouble.attempts.into());
+        form.insert("crashes".to_owned(), self.trouble.crashes.into());
         form.insert("first".to_owned(), at(self.trouble.first_nanos));
         form.insert("last".to_owned(), at(self.trouble.last_nanos));
         form.insert("error".to_owned(), self.trouble.error.clone().into());

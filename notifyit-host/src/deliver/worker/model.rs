@@ -40,6 +40,7 @@ use crate::plugin::{Create, PluginLibrary};
 use crate::route::Subscription;
 use crate::settle::Settle;
 use crate::settle::ledger::{FirstLook, Ledger, Version};
+use crate::settle::recorder::Recorders;
 use crate::source::fence::SourceHandle;
 use crate::source::rescan::{Finder, Found, Order, RescanHandle};
 use crate::source::shared::SharedTree;
@@ -157,6 +158,7 @@ impl World {
             places: Arc::new(places),
             settle: Arc::new(Settle::default()),
             ledger: Arc::clone(&ledger),
+            recorders: Recorders::default(),
             source: SourceHandle::new().unwrap(),
             rescans: RescanHandle::default(),
         };
@@ -165,6 +167,7 @@ impl World {
             max: self.pause,
             within: Duration::from_secs(1000),
             attempts: None,
+            crashes: 3,
         };
         let subscription = Subscription::new([self.kind].into_iter().collect(), None, everything());
         let name = (LANE, "test".to_owned());

@@ -6,6 +6,7 @@ use super::Step::{Event, Flush, Grain, Kill, NewCode, Overflow, Read, Rename, Re
 use super::plugin::Answer;
 use super::*;
 use crate::event::{Certainty, FileEvent};
+use crate::settle::ledger::Stamp;
 
 const A: Where = (0, "a");
 const B: Where = (0, "b");
@@ -164,4 +165,21 @@ fn new_code_handles_what_the_old_code_has_not_made_safe() {
         let steps = [&[Flush(failure), Event(Answer::Done), Event(failure)][..], &done, &[Turn(1)]].concat();
         run(Kind::CloseWrite, Clock::Fine, &steps).unwrap();
     }
+}
+
+#[test]
+fn what_its_own_process_has_died_of_is_tried_again_with_its_count_and_given_up_in_the_end() {
+    let mut world = World::with_pauses(Kind::CloseWrite, Clock::Fine, Duration::from_secs(1000));
+    [Write(A), Read(9), Event(Answer::Retry), Turn(1)].iter().for_each(|step| world.step(step));
+    let stamp = Stamp::of(&sys::stat(&world.path(A)).unwrap().unwrap());
+    let place = (world.tree.read().serial(world.nodes[0]), OsStr::new("a"));
+    let mut dies = || {
+        let worker = &mut world.host().worker;
+        let (work, behind) = worker.waiting.take_due(Instant::now() + Duration::from_secs(2000)).unwrap();
+        worker.process_died(work, behind, &"died of SIGSEGV");
+        let known = world.ledger.waiting(LANE, place, stamp);
+        known.map(|known| (known.attempts, known.crashes))
+    };
+    assert_eq!([dies(), dies(), dies()], [Some((2, 1)), Some((3, 2)), None]);
+    assert_eq!(world.look(A), (1, true), "it is given up");
 }
