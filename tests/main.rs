@@ -17,6 +17,7 @@ mod state;
 mod subscriptions;
 mod retries;
 mod dead;
+mod crashes;
 mod replay;
 mod names;
 mod opened;

@@ -91,8 +91,9 @@ fn unsafe_code_lives_in_four_places() {
     let keyword = [" unsa", "fe {"].concat();
     let found = offenders(&sources(&ALL), |name, line| {
         let here = allowed.contains(&name) || name.starts_with("notifyit-plugin-api/src/abi/");
-        let here = here || name.starts_with("tests/plugins/hostile/");
-        let here = here || name.starts_with("tests/plugins/misbehaves/");
+        let here = here || name.starts_with("notifyit-host/src/sys/");
+        let sins = ["hostile", "misbehaves", "deadly"];
+        let here = here || sins.iter().any(|sin| name.starts_with(&format!("tests/plugins/{sin}/")));
         !here && format!(" {line}").contains(&keyword)
     });
     none(&found, "unsafe code");
@@ -186,7 +187,7 @@ fn each_rule_has_its_tests() {
     numbers.dedup();
     assert_eq!(numbers, (1..=27).collect::<Vec<u32>>(), "in their order");
     let bare = rules.iter().filter(|(_, tests)| tests.is_empty()).map(|(number, _)| *number);
-    assert_eq!(bare.collect::<Vec<u32>>(), [26], "rules that nothing holds");
+    assert_eq!(bare.collect::<Vec<u32>>(), [] as [u32; 0], "rules that nothing holds");
     let missing = rules.iter().flat_map(|(_, tests)| tests).filter(|test| !is_there(test));
     none(
         &missing.map(|test| (*test).to_owned()).collect::<Vec<String>>(),

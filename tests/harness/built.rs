@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 16] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
@@ -21,6 +21,7 @@ const PACKAGES: [&str; 15] = [
     "notifyit-no-loader",
     "notifyit-hostile",
     "notifyit-misbehaves",
+    "notifyit-deadly",
     "notifyit-older",
     "notifyit-today",
     "notifyit-newer",
