@@ -45,6 +45,10 @@ pub struct Watched {
 /// From now on: if the process dies on this thread, this word of the page says of what. What it says already, stays.
 pub fn watch(page: &Arc<Page>, word: usize) -> Watched {
     WORD.set(&raw const page[word]);
+    #[expect(unsafe_code, reason = "the standard library does not have it")]
+    // SAFETY: the function lives for as long as the process. What was registered last is called first: before what a
+    // plugin has to clean up, which may pull the ground from under other threads. Without it, that is not noted.
+    let _ = unsafe { libc::atexit(has_exited) };
     Watched { _page: Arc::clone(page), _here: PhantomData }
 }
 
@@ -84,9 +88,7 @@ pub fn look() -> io::Result<()> {
             handle(*signal)?;
         }
     }
-    #[expect(unsafe_code, reason = "the standard library does not have it")]
-    // SAFETY: the function lives for as long as the process.
-    check(unsafe { libc::atexit(has_exited) })
+    Ok(())
 }
 
 fn check(result: c_int) -> io::Result<()> {
