@@ -66,6 +66,9 @@ fn enter(outside: &Outside, death: &Death, policy: &RetryPolicy) -> Result<()> {
         return Ok(());
     }
     let known = ledger.waiting(lane, version.place(), version.stamp());
+    if known.as_ref().is_some_and(|known| is_entered(in_hand, known)) {
+        return Ok(());
+    }
     let counted = count(in_hand, version, known, way);
     let Trouble { crashes, attempts, .. } = counted;
     let most = policy.crashes;
@@ -82,6 +85,11 @@ fn enter(outside: &Outside, death: &Death, policy: &RetryPolicy) -> Result<()> {
     ledger.note(lane, version, Trouble { next_nanos, ..counted });
     say(plugin, path, way, &format!("crash {crashes} of {most}, next try in {pause:.1?}"));
     Ok(())
+}
+
+/// Has it been entered already, by a start that was cut short behind that?
+fn is_entered(in_hand: &InHand, known: &Trouble) -> bool {
+    known.crashes > in_hand.crashes && known.last_nanos > in_hand.began_nanos
 }
 
 /// What is known of the version, with one crash more.
@@ -119,5 +127,154 @@ impl Worker {
             return self.end(&work, &outcome, behind);
         }
         self.failed(work, behind, &message, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::Places;
+    use crate::settle::ledger::Ledger;
+    use crate::settle::recorder::{Begun, Recorders};
+    use crate::source::fence::SourceHandle;
+    use crate::source::tree::Tree;
+    use crate::sys::Stat;
+    use std::ffi::OsStr;
+    use std::sync::Arc;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        first: Duration::from_secs(1),
+        max: Duration::from_secs(600),
+        within: Duration::from_secs(60),
+        attempts: None,
+        crashes: 3,
+    };
+    const SECOND: u64 = 1_000_000_000;
+
+    fn version(size: u64) -> Version {
+        let stat =
+            Stat { device: 1, inode: 2, size, mode: 0, mtime_seconds: 3, mtime_nanos: 4, ctime_nanos: 5 };
+        Version::new(7, &OsStr::new("a").into(), &stat)
+    }
+
+    /// A host with this state directory, which knows the plugin `known`.
+    fn outside(state: &Path) -> Outside {
+        let ledger = Arc::new(Ledger::in_directory(state).unwrap());
+        ledger.lane_of("known").unwrap();
+        let tree =
+            Arc::new(crate::source::shared::SharedTree::new(Tree::numbered_by(Arc::clone(&ledger) as _)));
+        Outside {
+            places: Arc::new(Places { tree, renames: Arc::default(), watches: Vec::new() }),
+            settle: Arc::default(),
+            ledger,
+            recorders: Recorders::in_directory(state).unwrap(),
+            source: SourceHandle::new().unwrap(),
+            rescans: crate::source::rescan::RescanHandle::default(),
+        }
+    }
+
+    fn begun(version: &Version) -> Begun<'_> {
+        let began_nanos = sys::wall_nanos();
+        Begun { version: Some(version), is_racy: false, failed: 0, crashes: 0, began_nanos, path: b"/in/a" }
+    }
+
+    /// Hosts die with this in the plugin's hands, one after the other: what is known of it then.
+    fn die<const N: usize>(
+        plugin: &str,
+        known: Option<Trouble>,
+        each: [Begun<'_>; N],
+    ) -> (Outside, Option<Trouble>) {
+        let state = tempfile::tempdir().unwrap();
+        let outside = outside(state.path());
+        let lane = outside.ledger.lane_of("known").unwrap();
+        if let Some(known) = known {
+            outside.ledger.note(lane, &version(1), known);
+        }
+        for begun in each {
+            let recorder = outside.recorders.open(plugin);
+            recorder.begin(&begun);
+            enter_deaths(&outside, |_| POLICY).unwrap();
+        }
+        assert_eq!(outside.recorders.deaths(), [], "the pages are gone");
+        let version = version(1);
+        let known = outside.ledger.waiting(lane, version.place(), version.stamp());
+        (outside, known)
+    }
+
+    fn is_finished(outside: &Outside) -> bool {
+        outside.ledger.is_finished(outside.ledger.lane_of("known").unwrap(), &version(1))
+    }
+
+    #[test]
+    fn a_crash_is_one_attempt_more_of_what_is_known_and_waits() {
+        let version = version(1);
+        let (_, known) = die("known", None, [begun(&version)]);
+        let known = known.unwrap();
+        assert_eq!((known.attempts, known.crashes, known.state), (1, 1, State::Waiting));
+        let pause = known.next_nanos - known.last_nanos;
+        assert!((SECOND * 3 / 4..=SECOND).contains(&pause), "{pause}");
+        assert!(known.first_nanos > 0 && known.first_nanos <= known.last_nanos);
+        let before = Trouble {
+            attempts: 4,
+            crashes: 1,
+            wish: Wish::Replay,
+            first_nanos: known.first_nanos,
+            ..Trouble::replay(version.stamp())
+        };
+        // A fifth had failed, which was not on disk yet.
+        let (_, known) = die("known", Some(before), [Begun { failed: 5, crashes: 1, ..begun(&version) }]);
+        let known = known.unwrap();
+        assert_eq!((known.attempts, known.crashes, known.wish), (6, 2, Wish::Replay));
+        assert_eq!(known.error, "the host died (killed, perhaps) in its hands, 2 times");
+    }
+
+    #[test]
+    fn what_a_start_that_is_cut_short_has_entered_is_not_entered_again() {
+        let version = version(1);
+        let one = begun(&version);
+        let again = Begun { ..one };
+        let (_, known) = die("known", None, [one, again]);
+        assert_eq!(known.map(|known| (known.attempts, known.crashes)), Some((1, 1)));
+        // The same by an event that knows nothing of the one before.
+        let first = begun(&version);
+        let (_, known) = die(
+            "known",
+            None,
+            [first, Begun { began_nanos: sys::wall_nanos() + 30 * SECOND, ..begun(&version) }],
+        );
+        assert_eq!(known.map(|known| (known.attempts, known.crashes)), Some((2, 2)));
+    }
+
+    #[test]
+    fn it_is_over_by_crashes_or_by_time_unless_the_stamp_may_be_another_versions_too() {
+        let version = version(1);
+        let third = || Begun { failed: 2, crashes: 2, ..begun(&version) };
+        let (outside, known) = die("known", None, [third()]);
+        assert!(known.is_none() && is_finished(&outside));
+        let (outside, known) = die("known", None, [Begun { is_racy: true, ..third() }]);
+        assert_eq!((known.map(|known| known.crashes), is_finished(&outside)), (Some(3), false));
+        let first_nanos = sys::wall_nanos() - 61 * SECOND;
+        let old = Trouble { attempts: 1, first_nanos, ..Trouble::replay(version.stamp()) };
+        let (outside, _) = die("known", Some(old), [begun(&version)]);
+        assert!(is_finished(&outside));
+        // That the host was down for long says nothing of the file.
+        let (outside, known) = die("known", None, [Begun { began_nanos: first_nanos, ..begun(&version) }]);
+        assert!(known.is_some() && !is_finished(&outside));
+    }
+
+    #[test]
+    fn nothing_is_entered_for_who_is_forgotten_or_of_what_is_finished_or_no_version() {
+        let version = version(1);
+        let (outside, known) = die("forgotten", None, [begun(&version)]);
+        assert!(known.is_none() && outside.ledger.lane_if_known("forgotten").unwrap().is_none());
+        let (_, known) = die("known", None, [Begun { version: None, ..begun(&version) }]);
+        assert!(known.is_none());
+        let state = tempfile::tempdir().unwrap();
+        let outside = self::outside(state.path());
+        outside.ledger.finish(outside.ledger.lane_of("known").unwrap(), &version);
+        let recorder = outside.recorders.open("known");
+        recorder.begin(&begun(&version));
+        enter_deaths(&outside, |_| POLICY).unwrap();
+        assert!(is_finished(&outside), "somebody has skipped it since");
     }
 }
