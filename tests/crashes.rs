@@ -252,3 +252,17 @@ fn a_death_between_two_events_is_said_and_no_file_is_blamed() {
     assert_eq!(host.count_logged(&["crash"]), 0);
     drop(host);
 }
+
+#[test]
+fn a_forked_child_dies_on_its_own_account() {
+    let scene = Scene::new();
+    let start = || scene.hosts_of(&["one", "two"]);
+    let host = scene.holding(start(), "one.wait.txt");
+    scene.0.write("two.fork.txt", "x");
+    host.wait_for("the parent", |_| scene.is_done("two.fork.txt").then_some(()));
+    killed(host);
+    let host = start().start();
+    host.logged(&["WARN", "killed", "one.wait.txt", "crash 1 of 3"]);
+    assert_eq!(host.count_logged(&["in the hands of plugin `two`"]), 0);
+    drop(host);
+}

@@ -10,6 +10,7 @@
 //! | `bad` | as `segv` if the file begins with `bad`, else as `ok` |
 //! | `segv`, `abort`, `overflow`, `exit`, `quit` (`_exit`), `kill` | the process ends so |
 //! | `thread` | it ends by SIGSEGV on another thread, which is waited for |
+//! | `fork` | all is well, but for two children that end by `exit` and by SIGABRT |
 //! | `flush` | all is well, and the flush behind it is as `segv` |
 #![expect(unsafe_code, reason = "what harms a process is unsafe")]
 
@@ -63,6 +64,7 @@ impl Plugin for Deadly {
             "quit" => unsafe { libc::_exit(8) },
             "kill" => kill(),
             "thread" => drop(thread::spawn(crash).join()),
+            "fork" => fork(),
             "flush" => self.dies_in_flush = true,
             _ => {}
         }
@@ -100,6 +102,27 @@ fn crash() {
 fn overflow(deep: u64) -> u64 {
     let much = std::hint::black_box([deep; 512]);
     overflow(much[7] + 1) + much[9]
+}
+
+fn fork() {
+    for end in [exit, abort] {
+        // SAFETY: the new process does nothing but end, and the old one waits for it.
+        unsafe {
+            match libc::fork() {
+                0 => end(),
+                child => drop(libc::waitpid(child, std::ptr::null_mut(), 0)),
+            }
+        }
+    }
+}
+
+fn exit() {
+    // SAFETY: it does not come back.
+    unsafe { libc::exit(0) }
+}
+
+fn abort() {
+    std::process::abort()
 }
 
 fn kill() {
