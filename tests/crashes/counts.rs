@@ -46,9 +46,11 @@ fn a_newer_version_is_tried_anew() {
 #[test]
 fn crashes_are_counted_over_failures_in_between_and_not_over_a_success() {
     let scene = Scene::new();
-    let first = scene.host().start();
+    // Long enough for a failure to be on disk before the next crash.
+    let host = || scene.host().set(r#"plugin.deadly.retry={first="150ms",max="150ms"}"#);
+    let first = host().start();
     scene.0.write("a.segv.fail.segv.fail.segv.txt", "x");
-    let (said, _) = supervised(first, || scene.host().spawn(), |said| said.contains("gave up"));
+    let (said, _) = supervised(first, || host().spawn(), |said| said.contains("gave up"));
     assert_eq!(lines(&said, &["crash 1 of 3"]).len() + lines(&said, &["crash 2 of 3"]).len(), 2, "{said}");
     let letters = scene.letters();
     assert_eq!((&letters[0]["crashes"], &letters[0]["attempts"]), (&3.into(), &5.into()), "{letters:?}");

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;
 
@@ -36,6 +37,18 @@ fn a_stop_is_nobodys_crash_whatever_it_leaves_behind() {
         drop(host.wait());
         nobody_is_blamed(&scene, "a.wait.txt");
     }
+}
+
+#[test]
+fn who_is_left_behind_may_crash_when_the_ground_goes() {
+    let scene = Scene::new();
+    let host = scene.host().args(["--grace", "100ms"]).start();
+    scene.0.write("a.end.txt", "x");
+    host.logged(&["holding", "a.end.txt"]);
+    host.signal(Signal::TERM);
+    let (status, _) = died(host);
+    assert_eq!(status.signal(), Some(11));
+    nobody_is_blamed(&scene, "a.end.txt");
 }
 
 #[test]
@@ -121,6 +134,19 @@ fn a_full_disk_has_no_recorder_and_ends_no_host() {
     host.wait_for("a file", |_| scene.is_done("b.txt").then_some(()));
     assert_eq!(host.count_logged(&["flight recorder"]), 1, "once");
     drop(host);
+}
+
+#[test]
+fn a_page_that_cannot_be_written_to_any_more_ends_no_host() {
+    let scene = Scene::new();
+    let host = scene.host().start();
+    let page = fs::File::options().write(true).open(&scene.pages()[0]).expect("a page");
+    page.set_len(0).expect("it can be cut");
+    for file in ["a.txt", "b.txt"] {
+        scene.0.write(file, "x");
+        host.wait_for("a file", |_| scene.is_done(file).then_some(()));
+    }
+    stopped(host);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! A signal that ends the process by its fault is noted before it is dealt with as if nobody had looked: Rust's own
 //! handler still says that a stack has overflowed, and the process still dies of that signal. So is the end by `exit`. What
 //! ends the process from outside (SIGKILL, no memory left) or without a word (`_exit`) is not.
+//!
+//! That the page itself cannot be written to (its file was cut, a snapshot was made of it and the disk is full) is nothing
+//! to die of: the thread goes on without it.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -11,10 +14,10 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::process;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use super::page::Page;
+use super::page::{Page, SIZE, Words, give_up_file};
 
 /// What is noted when the process ends by `exit`; a signal is noted by its number.
 pub const EXIT: u64 = 256;
@@ -30,7 +33,14 @@ static PROCESS: OnceLock<u32> = OnceLock::new();
 
 thread_local! {
     /// Where it is noted if the process dies on this thread. Without a destructor: a handler may read it at any time.
-    static WORD: Cell<*const AtomicU64> = const { Cell::new(ptr::null()) };
+    static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
+}
+
+/// A word of a page that lives for as long as a thread has this.
+#[derive(Clone, Copy)]
+struct Place {
+    page: *const Words,
+    word: usize,
 }
 
 /// For as long as this lives, it is noted if the process dies on the thread that made it.
@@ -44,7 +54,7 @@ pub struct Watched {
 
 /// From now on: if the process dies on this thread, this word of the page says of what. What it says already, stays.
 pub fn watch(page: &Arc<Page>, word: usize) -> Watched {
-    WORD.set(&raw const page[word]);
+    PLACE.set(Some(Place { page: &raw const ***page, word }));
     #[expect(unsafe_code, reason = "the standard library does not have it")]
     // SAFETY: the function lives for as long as the process. What was registered last is called first: before what a
     // plugin has to clean up, which may pull the ground from under other threads. Without it, that is not noted.
@@ -54,7 +64,7 @@ pub fn watch(page: &Arc<Page>, word: usize) -> Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        WORD.set(ptr::null());
+        PLACE.set(None);
     }
 }
 
@@ -112,6 +122,9 @@ fn handle(signal: c_int) -> io::Result<()> {
 /// Async-signal-safe: reads its thread's own variable and the process's number, stores a word, and goes on to what was
 /// there before.
 extern "C" fn has_died(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    if signal == libc::SIGBUS && is_without_page(info) {
+        return;
+    }
     if !is_from_another_process(info) {
         note(u64::from(signal.unsigned_abs()));
     }
@@ -120,6 +133,18 @@ extern "C" fn has_died(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
     match before {
         Some(before) if before.sa_sigaction != libc::SIG_DFL => go_on(before, signal, info, context),
         _ => die_of(signal),
+    }
+}
+
+/// Was it the page of this thread that could not be written to, and is there another one now?
+fn is_without_page(info: *const libc::siginfo_t) -> bool {
+    let Some(Place { page, .. }) = PLACE.get() else { return false };
+    #[expect(unsafe_code, reason = "what a handler is given is a pointer")]
+    // SAFETY: with SA_SIGINFO the kernel gives a handler a whole `siginfo_t`, and for this signal, unless it was sent, the
+    // place of the fault. The page is this thread's, and lives.
+    unsafe {
+        let at = if (*info).si_code > 0 { (*info).si_addr().addr() } else { return false };
+        (page.addr()..page.addr() + SIZE).contains(&at) && give_up_file(page)
     }
 }
 
@@ -165,14 +190,13 @@ extern "C" fn has_exited() {
 }
 
 fn note(what: u64) {
-    let word = WORD.get();
-    if word.is_null() || PROCESS.get() != Some(&process::id()) {
+    let Some(Place { page, word }) = PLACE.get().filter(|_| PROCESS.get() == Some(&process::id())) else {
         return;
-    }
+    };
     #[expect(unsafe_code, reason = "a handler finds a pointer, for nothing can be lent to it")]
     // SAFETY: it is of this thread, whose `Watched` keeps the page mapped and takes the pointer back before it goes.
-    let word = unsafe { &*word };
-    let _ = word.compare_exchange(0, what, Ordering::Relaxed, Ordering::Relaxed);
+    let page = unsafe { &*page };
+    let _ = page[word].compare_exchange(0, what, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 #[cfg(test)]

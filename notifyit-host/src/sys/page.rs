@@ -4,35 +4,36 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, IFlags, fallocate, ioctl_setflags};
 
 /// How many words a page has.
 pub const WORDS: usize = 1024;
 /// Its size in bytes.
 pub const SIZE: usize = WORDS * size_of::<AtomicU64>();
 
+pub(super) type Words = [AtomicU64; WORDS];
+
 /// The first [`SIZE`] bytes of a file, as words. They are mapped for as long as this lives.
-pub struct Page(NonNull<[AtomicU64; WORDS]>);
+pub struct Page(NonNull<Words>);
 
 impl Page {
-    /// Those of this file, which is open for reading and writing, or of a memfd. The room for them is had first: to store
-    /// where a full disk has none would end the process.
+    /// Those of this file, which is empty and open for reading and writing, or of a memfd. The room for them is had first: to
+    /// store where a full disk has none would end the process.
     ///
     /// # Errors
     ///
     /// No room; a file system that cannot give any beforehand, or cannot map.
     pub fn of(file: impl AsFd) -> io::Result<Page> {
         let file = file.as_fd();
+        // Btrfs would take other room whenever the page is written back. What knows of no such thing refuses it.
+        let _ = ioctl_setflags(file, IFlags::NOCOW);
         fallocate(file, FallocateFlags::empty(), 0, SIZE as u64)?;
         #[expect(unsafe_code, reason = "nothing else maps memory")]
         // SAFETY: a new mapping at a place that the kernel chooses touches no memory that is in use.
-        let at = unsafe {
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            libc::mmap(std::ptr::null_mut(), SIZE, access, libc::MAP_SHARED, file.as_raw_fd(), 0)
-        };
+        let at = unsafe { libc::mmap(ptr::null_mut(), SIZE, ACCESS, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         if at == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -40,10 +41,26 @@ impl Page {
     }
 }
 
-impl Deref for Page {
-    type Target = [AtomicU64; WORDS];
+/// To be called in a handler of signals, when the file cannot take what is stored in the page at that place: from now on
+/// it is in memory alone. Returns whether it could be done.
+///
+/// # Safety
+///
+/// A [`Page`] lives there.
+#[expect(unsafe_code, reason = "a handler finds but a place")]
+pub(super) unsafe fn give_up_file(at: *const Words) -> bool {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    // SAFETY: what is mapped there is the page's alone, which has its place and size as before. Who reads in it finds
+    // zeroes, which are words.
+    unsafe { libc::mmap(at.cast_mut().cast(), SIZE, ACCESS, flags, -1, 0) != libc::MAP_FAILED }
+}
 
-    fn deref(&self) -> &[AtomicU64; WORDS] {
+const ACCESS: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
+impl Deref for Page {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
         #[expect(unsafe_code, reason = "the compiler knows nothing of the mapping")]
         // SAFETY: so many bytes are mapped there, at the begin of a page of memory, until `drop`. Any bytes are words, and
         // whoever else changes them, another process too, does so as this one must: word by word.

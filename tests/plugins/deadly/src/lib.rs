@@ -10,6 +10,7 @@
 //! | `bad` | as `segv` if the file begins with `bad`, else as `ok` |
 //! | `segv`, `abort`, `overflow`, `exit`, `quit` (`_exit`), `kill` | the process ends so |
 //! | `thread` | it ends by SIGSEGV on another thread, which is waited for |
+//! | `end` | as `segv`, but not before the process ends by `exit` |
 //! | `fork` | all is well, but for two children that end by `exit` and by SIGABRT |
 //! | `flush` | all is well, and the flush behind it is as `segv` |
 #![expect(unsafe_code, reason = "what harms a process is unsafe")]
@@ -17,6 +18,7 @@
 use std::fs::{File, OpenOptions, read};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -64,6 +66,7 @@ impl Plugin for Deadly {
             "quit" => unsafe { libc::_exit(8) },
             "kill" => kill(),
             "thread" => drop(thread::spawn(crash).join()),
+            "end" => crash_at_the_end(&name),
             "fork" => fork(),
             "flush" => self.dies_in_flush = true,
             _ => {}
@@ -102,6 +105,21 @@ fn crash() {
 fn overflow(deep: u64) -> u64 {
     let much = std::hint::black_box([deep; 512]);
     overflow(much[7] + 1) + much[9]
+}
+
+fn crash_at_the_end(name: &str) {
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+    extern "C" fn is_over() {
+        IS_OVER.store(true, Ordering::Relaxed);
+        thread::sleep(Duration::from_secs(10));
+    }
+    // SAFETY: a plugin's code is never unloaded.
+    unsafe { libc::atexit(is_over) };
+    log::info!("holding {name}");
+    while !IS_OVER.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    crash();
 }
 
 fn fork() {
