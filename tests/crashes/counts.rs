@@ -16,7 +16,7 @@ fn an_instance_that_does_not_run_any_more_keeps_its_count() {
     host.logged(&["holding"]);
     assert_eq!(host.count_logged(&["in hand"]), 0);
     killed(host);
-    let host = scene.host().start();
+    let host = scene.host().spawn();
     host.logged(&["WARN", "crash 2 of 3"]);
 }
 
