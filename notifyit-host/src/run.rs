@@ -62,8 +62,12 @@ pub fn watch(settings: &Settings) -> Result<()> {
     make_staging_place(settings);
     let roots = settings.watches.iter().map(|watch| watch.path.clone()).collect();
     let maker = Maker::new(services, THIS_PROGRAM, roots);
-    let (roster, lanes, outside) =
-        Roster::start(settings.clone(), (loader(settings), maker), || outside(settings, recorders), at_nanos)?;
+    let (roster, lanes, outside) = Roster::start(
+        settings.clone(),
+        (loader(settings), maker),
+        || outside(settings, recorders),
+        at_nanos,
+    )?;
     let started = start_sources(settings, &lanes, &outside, (stop, &begun));
     let started = started.and_then(|sources| Ok((sources, roster.spawn()?)));
     let ((source, rescans), roster) = match started {

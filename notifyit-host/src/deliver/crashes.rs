@@ -117,7 +117,6 @@ fn say(plugin: &str, path: &Path, way: &dyn Display, what: &str) {
 
 impl Worker {
     /// The plugin's own process has died with this event in hand; `way` goes on behind its name: `died of SIGSEGV`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no plugin has a process of its own yet"))]
     pub(super) fn process_died(&mut self, mut work: Work, behind: VecDeque<FileEvent>, way: &dyn Display) {
         work.crashes = work.crashes.saturating_add(1);
         let message = said(&format!("its process {way}"), work.crashes);

@@ -14,6 +14,7 @@ use super::{LaneSpec, Left, Outside};
 use crate::config::Isolation;
 use crate::event::LaneId;
 use crate::plugin::{Create, CreateError};
+use crate::settle::recorder::Recorders;
 
 /// Beyond the time that a lane has for what it holds: for its last flush.
 pub(super) const LAST_FLUSH: Duration = Duration::from_millis(200);
@@ -62,9 +63,14 @@ impl Crew {
 
     fn hire(&mut self, worker: Worker, index: usize, made: SyncSender<Made>) -> Result<()> {
         let (begin, begins) = sync_channel(1);
+        // What a process of its own dies of, its worker sees.
+        let recorders = match self.isolation {
+            Isolation::Inline => worker.outside.recorders.clone(),
+            Isolation::Process => Recorders::default(),
+        };
         let thread = thread::Builder::new()
             .name(format!("{}/{index}", self.lane.name))
-            .spawn(move || work(worker, &made, &begins))
+            .spawn(move || work(worker, &recorders, &made, &begins))
             .context("failed to start a thread")?;
         self.threads.push(thread);
         self.begin.push(begin);
@@ -159,8 +165,8 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
     (Arc::new(lane), Arc::from(create))
 }
 
-fn work(mut worker: Worker, made: &SyncSender<Made>, begins: &Receiver<()>) {
-    let recorder = worker.outside.recorders.open(&worker.lane.name);
+fn work(mut worker: Worker, recorders: &Recorders, made: &SyncSender<Made>, begins: &Receiver<()>) {
+    let recorder = recorders.open(&worker.lane.name);
     let _is_watched = recorder.watch_this_thread();
     worker.attempt.recorder = recorder;
     let result = worker.make_instance();

@@ -152,7 +152,10 @@ impl Worker {
             Reply::Lost(lost) => {
                 self.lose_instance(&lost);
                 self.redo_burst();
-                self.failed(work, behind, &lost.to_string(), None);
+                match lost {
+                    Lost::Died(how) => self.process_died(work, behind, &how),
+                    lost => self.failed(work, behind, &lost.to_string(), None),
+                }
             }
         }
     }
