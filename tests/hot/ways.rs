@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use notifyit_tests::{Running, recorder, say, target_directory};
+use notifyit_tests::{Running, inline_only, recorder, say, target_directory};
 
 use super::{FILE, each_once, install, overwrite, running, works};
 
@@ -130,6 +130,9 @@ const WAYS: [Way; 22] = [
 
 #[test]
 fn each_way_to_put_a_plugin_there() {
+    if inline_only("how a file comes is not the worker's business, and this is long") {
+        return;
+    }
     let mut table =
         String::from("| way | runs after ms | files written meanwhile, each handled once |\n|---|---|---|\n");
     for (number, (way, put)) in WAYS.iter().enumerate() {

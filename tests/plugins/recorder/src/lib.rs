@@ -107,7 +107,8 @@ impl Plugin for Recorder {
         let path = path.context("nobody says where to write")?;
         let out = OpenOptions::new().create(true).append(true).open(&path)?;
         end_line(&out, &path)?;
-        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        // Those of other processes have other numbers.
+        let instance = u64::from(std::process::id()) << 16 | INSTANCES.fetch_add(1, Ordering::Relaxed);
         let recorder = Recorder { config, instance, out, buffer: Vec::new() };
         recorder.record("new", Value::Null, Value::Null)?;
         Ok(recorder)
