@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use notifyit_tests::{Exit, Host, inline_only, skip};
 
-use crate::zoo::{NO_PLUGIN, WRONG, Wrong, bytes_of_a_plugin, fill, set_mode};
+use crate::zoo::{NO_PLUGIN, Wrong, bytes_of_a_plugin, fill, set_mode, wrong};
 
 fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -36,7 +36,7 @@ fn the_zoo_beside_a_plugin_is_refused_in_a_line_each_and_the_plugin_works() {
     let exit = host.stop();
     exit.success();
     let there = |name: &str| fs::symlink_metadata(exit.plugins().join(name)).is_ok();
-    let wrong: Vec<&Wrong> = WRONG.iter().filter(|(name, _)| there(name)).collect();
+    let wrong: Vec<&Wrong> = wrong().filter(|(name, _)| there(name)).collect();
     let mut problems = Vec::new();
     for (name, words) in wrong {
         let lines = exit.lines(&[name]);
@@ -59,7 +59,7 @@ fn each_of_the_zoo_ends_the_start_when_it_is_named() {
     let zoo = Host::new();
     let cage = zoo.temp().join("named");
     fill(&cage);
-    for (name, words) in WRONG.iter().chain(NO_PLUGIN) {
+    for (name, words) in wrong().chain(NO_PLUGIN) {
         let file = cage.join(name);
         if fs::symlink_metadata(&file).is_ok() {
             refused(Host::new(), &file, words);

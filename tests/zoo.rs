@@ -5,13 +5,13 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use notifyit_tests::{aborting_library, library, skip};
+use notifyit_tests::{aborting_library, is_isolated, library, skip};
 
 /// A file of the zoo: its name, and what the refusal must say beside that.
 pub(crate) type Wrong = (&'static str, &'static [&'static str]);
 
 /// What is refused aloud when it lies in a plugin directory.
-pub(crate) const WRONG: &[Wrong] = &[
+const WRONG: &[Wrong] = &[
     ("text.so", &["not an ELF file"]),
     ("empty.so", &["it is empty"]),
     ("cut-in-the-header.so", &["incomplete"]),
@@ -33,6 +33,11 @@ pub(crate) const WRONG: &[Wrong] = &[
     ("fifo.so", &["a FIFO, not a file"]),
     ("dangling.so", &["a link to \"nowhere\", which does not exist"]),
 ];
+
+/// The same where plugins run in processes of their own: there one whose panics abort is not refused.
+pub(crate) fn wrong() -> impl Iterator<Item = &'static Wrong> {
+    WRONG.iter().filter(|(name, _)| !(is_isolated() && *name == "aborts.so"))
+}
 
 /// What is passed over when it lies in a plugin directory, and refused when it is named.
 pub(crate) const NO_PLUGIN: &[Wrong] =

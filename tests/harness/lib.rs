@@ -31,7 +31,7 @@ pub use built::{
 };
 pub use exit::Exit;
 pub use host::Host;
-pub use isolation::{has_isolation, inline_only};
+pub use isolation::{inline_only, is_isolated};
 pub use place::Place;
 pub use record::{Record, bytes_of};
 pub use running::Running;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use notifyit_tests::{Host, Place, Running, library, recorder, until, wait_for_a_tick};
+use notifyit_tests::{Host, Place, Running, inline_only, library, recorder, until, wait_for_a_tick};
 
 use super::{FILE, each_once, host, install, running, works};
 
@@ -100,6 +100,9 @@ fn a_removed_plugin_handles_what_it_has_before_it_goes() {
 
 #[test]
 fn one_that_does_not_come_back_in_time_is_left_behind_and_its_file_comes_again() {
+    if inline_only("a process that does not come back is ended") {
+        return;
+    }
     let host = running("one").set("recorder.hold='{temp}/hold'").args(["--grace", "300ms"]);
     let hold = host.aside("hold", "");
     let host = host.start();

@@ -41,6 +41,9 @@ impl<'a> Trial<'a> {
                 host.set("plugin.misbehaves.timeout='2s'").set("plugin.misbehaves.isolation='process'")
             }
         };
+        // What another process of the same user may do to the host is a sandbox's matter.
+        let is_for_sandbox = way == Way::Isolated && row.how == "kills its parent process";
+        let host = if is_for_sandbox { host.set("plugin.misbehaves.sandbox=true") } else { host };
         Trial { row, expected: row.expected(way), way, host: host.spawn() }
     }
 

@@ -29,8 +29,10 @@ const TICK: Duration = Duration::from_millis(50);
 /// A plugin knows its deadline, and may need a moment to come to an end when it is reached: so much later its process
 /// is killed.
 const SLACK: Duration = Duration::from_secs(1);
-/// How long the start of a process may take, with the plugin's `new`.
+/// How long the start of a process may take, with the plugin's `new`, where no timeout is set …
 const START_WITHIN: Duration = Duration::from_secs(60);
+/// … and at least, where one is.
+const SHORTEST_START: Duration = Duration::from_secs(5);
 /// How long the last call may take, where no timeout is set that is longer.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a process may take to end by itself when all is said.
@@ -95,7 +97,8 @@ impl Process {
     pub(in crate::plugin) fn start(terms: &Terms, plugin: &File) -> Result<Process, CreateError> {
         let mut process = Process::spawn(terms, plugin)
             .map_err(|error| CreateError::Failed(format!("failed to start a process for it: {error}")))?;
-        let said = process.receive(Patience::For(START_WITHIN), &|| false);
+        let within = terms.timeout.map_or(START_WITHIN, |timeout| timeout.max(SHORTEST_START));
+        let said = process.receive(Patience::For(within), &|| false);
         match said {
             Ok((Said::Made(Ok(())), _)) => Ok(process),
             Ok((Said::Made(Err(error)), _)) => Err(error),
