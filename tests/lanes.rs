@@ -110,6 +110,22 @@ fn a_plugin_that_misses_its_deadline_is_reported() {
 }
 
 #[test]
+fn a_flush_that_misses_the_deadline_is_reported() {
+    if inline_only("a process that does not come back is ended") {
+        return;
+    }
+    let host = Host::new().plugin("recorder").set("plugin.recorder.timeout=\"100ms\"");
+    let host = host.set("recorder.hold_flush='{temp}/hold'");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["WARN", "recorder", "has been at its flush for over 100ms"]);
+    fs::remove_file(hold).unwrap();
+    host.logged(&["WARN", "recorder", "came back from its flush"]);
+    host.stop().success();
+}
+
+#[test]
 fn a_worker_that_is_stuck_does_not_fill_the_queue_for_the_others() {
     if inline_only("a process that does not come back is ended") {
         return;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
 use notifyit_plugin_api::{Kind, Origin};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::handled::Handled;
 use super::lane::Lane;
@@ -161,21 +161,11 @@ impl Attempt {
         if instance.is_isolated() {
             return instance.hand(&raw);
         }
-        let in_hand = &lane.desks[worker].in_hand;
-        if lane.timeout.is_some() {
-            in_hand.begin(&self.path);
-        }
+        lane.begins(worker, &self.path);
         self.recorder.begin(&work.begun(looked.at, &self.path));
         let answer = instance.hand(&raw);
         self.recorder.end();
-        if let (Some(timeout), Some(took)) = (lane.timeout, in_hand.end()) {
-            lane.has_come_back(worker);
-            warn!(
-                "plugin `{}` came back from {:?} after {took:.1?}, over its timeout of {timeout:?}",
-                lane.name,
-                self.path()
-            );
-        }
+        lane.has_ended(worker, || format!("{:?}", self.path()));
         answer
     }
 

@@ -26,7 +26,12 @@ impl Worker {
         let lane = Arc::clone(&self.lane);
         // Without an instance there is nothing to flush: what it had done went with it.
         let Some(instance) = self.instance.as_mut() else { return };
-        match instance.flush(&|| lane.is_given_up()) {
+        if !instance.is_isolated() {
+            lane.begins(self.index, b"");
+        }
+        let reply = instance.flush(&|| lane.is_given_up());
+        lane.has_ended(self.index, || "its flush".to_owned());
+        match reply {
             Reply::Done => {
                 // Not before: what is in the ledger must survive a kill at any moment.
                 let mut burst = std::mem::take(&mut self.burst);

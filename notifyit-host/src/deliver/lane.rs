@@ -218,8 +218,27 @@ impl Lane {
         true
     }
 
-    /// It was stuck, and is not any more.
-    pub(super) fn has_come_back(&self, worker: usize) {
+    /// A worker calls the plugin, in this process: with the file at this path, or none.
+    pub(super) fn begins(&self, worker: usize, path: &[u8]) {
+        if self.timeout.is_some() {
+            self.desks[worker].in_hand.begin(path);
+        }
+    }
+
+    /// It has come back.
+    pub(super) fn has_ended(&self, worker: usize, what: impl FnOnce() -> String) {
+        let Some(timeout) = self.timeout else { return };
+        if let Some(took) = self.desks[worker].in_hand.end() {
+            self.has_come_back(worker);
+            let plugin = &self.name;
+            warn!(
+                "plugin `{plugin}` came back from {} after {took:.1?}, over its timeout of {timeout:?}",
+                what()
+            );
+        }
+    }
+
+    fn has_come_back(&self, worker: usize) {
         if self.desks[worker].has_missed.swap(false, Ordering::SeqCst) {
             self.rescans.order(Order::Behind(self.id));
         }

@@ -27,11 +27,15 @@ fn look(lane: &Lane) {
     let Some(timeout) = lane.timeout else { return };
     for desk in &lane.desks {
         if let Some(path) = desk.in_hand.is_stuck_now(timeout) {
+            let at = if path.is_empty() {
+                "its flush".to_owned()
+            } else {
+                format!("{:?}", OsStr::from_bytes(&path))
+            };
             warn!(
-                "plugin `{}` has been at {:?} for over {timeout:?}; it cannot be ended, and its worker takes no \
-                 other event until it comes back",
-                lane.name,
-                OsStr::from_bytes(&path)
+                "plugin `{}` has been at {at} for over {timeout:?}; it cannot be ended, and its worker takes no other event \
+                 until it comes back",
+                lane.name
             );
         }
     }
