@@ -115,7 +115,7 @@ fn a_flush_that_misses_the_deadline_is_reported() {
         return;
     }
     let host = Host::new().plugin("recorder").set("plugin.recorder.timeout=\"100ms\"");
-    let host = host.set("recorder.hold_flush='{temp}/hold'");
+    let host = host.set("recorder.hold_flush='{temp}/hold'").set("recorder.buffered=true");
     let hold = host.aside("hold", "");
     let host = host.start();
     host.write("a.txt", "x");

@@ -322,6 +322,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
             etc/n.toml:4:19: plugin.x.retry.first: it must be longer than 0
             etc/n.toml:4:31: plugin.x.retry.max: it is shorter than the first pause, 60s
             etc/n.toml:4:22: plugin.x.retry.attempts: invalid value: integer `0`, expected a number from 1 to 4294967295
+            etc/n.toml:4:21: plugin.x.retry.crashes: invalid value: integer `0`, expected a number from 1 to 4294967295
             etc/n.toml:4:21: plugin.x.events: unknown kind of event `closed`; known are landed, close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to
             etc/n.toml:4:10: plugin.x.events: it names no kind of event; leave it out for the plugin's own
             etc/n.toml:4:22: plugin.x.watch: no watch is named `y`; known are `incoming`
