@@ -70,6 +70,8 @@ pub(in crate::plugin) struct Process {
     /// As many events as have lately been answered in time.
     room: usize,
     is_lost: bool,
+    /// With the thread that started it the process would end. The last field: it goes last.
+    _spawner: Arc<Spawner>,
 }
 
 /// Why there is no answer.
@@ -147,6 +149,7 @@ impl Process {
             handed: 0,
             room: 1,
             is_lost: false,
+            _spawner: Arc::clone(&terms.spawner),
         })
     }
 
