@@ -176,7 +176,8 @@ impl Process {
         self.events.clear();
         match results {
             Ok(results) if (1..=handed).contains(&results.len()) => {
-                self.room = if results.len() == handed { (2 * handed).min(MOST) } else { results.len() };
+                let is_quick = results.len() == handed;
+                self.room = if is_quick { self.room.max((2 * handed).min(MOST)) } else { results.len() };
                 let mut each: Vec<_> = results.into_iter().map(|r| Some(Answer::from_wire(r))).collect();
                 each.resize(handed, None);
                 Answers { each, lost: None }

@@ -16,6 +16,8 @@ use notifyit_plugin_api::abi::{CallResult, HandlerBox, PANICKED};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::stdio::{dup2_stdin, stdin};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register;
 use signal_hook::low_level::exit;
 
 use super::confine::{close_others, confine};
@@ -42,6 +44,7 @@ struct Ways {
 ///
 /// There is no host, or it is gone.
 pub fn serve() -> Result<Infallible> {
+    leave_signals_to_the_host().context("failed to listen for signals")?;
     let mut channel = own_stdin().context("failed to reach the host")?;
     let (hello, descriptors) = receive_hello(&mut channel).context("failed to reach the host")?;
     let mut kept: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
@@ -145,6 +148,12 @@ fn tell(to: &Mutex<PipeWriter>, aside: &Aside<'_>) {
     if let Ok(frame) = frame(aside, &[]) {
         let _ = to.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame);
     }
+}
+
+/// Who stops a service may signal all of its processes. The host is the one that stops: it lets the calls in hand come to
+/// an end, and then says so. Handlers, which a program that the plugin starts does not inherit.
+fn leave_signals_to_the_host() -> io::Result<()> {
+    [SIGTERM, SIGINT, SIGHUP].into_iter().try_for_each(|signal| register(signal, Arc::default()).map(drop))
 }
 
 /// The way to the host, which the plugin does not know; what it reads from stdin is nothing.
