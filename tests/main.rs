@@ -8,6 +8,7 @@ mod zoo;
 mod refused;
 mod probe;
 mod plugin_commands;
+mod plugin_new;
 mod instances;
 mod compat;
 mod lanes;

@@ -55,7 +55,7 @@ pub enum Command {
     ///
     /// No plugin is made: what one would say of its own configuration is seen only at the start of `watch`.
     Check(WatchArgs),
-    /// Inspect, install, list or remove plugin files.
+    /// Begin a plugin; inspect, install, list or remove plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// List, show, retry or drop dead letters: what a plugin has rejected or was given up.

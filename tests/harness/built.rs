@@ -198,6 +198,15 @@ fn cargo_of(toolchain: &str) -> Option<Command> {
     there.then_some(command)
 }
 
+/// Runs Cargo in the directory of another package, with a target directory that is not the tests' own.
+pub fn cargo_in(package: &Path, target: &Path, arguments: &[&str]) {
+    let mut command = own_cargo();
+    command.args(arguments).current_dir(package).env("CARGO_TARGET_DIR", target);
+    let output = command.output().expect("cargo can be started");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&said));
+}
+
 /// Cargo has let go of its lock before it starts the tests, so that this cannot hang.
 fn cargo_build(mut command: Command, target: &Path, arguments: &[&str]) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above tests/");

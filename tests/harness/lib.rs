@@ -27,7 +27,8 @@ mod running;
 mod exit;
 
 pub use built::{
-    aborting_library, libraries_by, library, recorder, recorder_of_closes, renamed, target_directory,
+    aborting_library, cargo_in, libraries_by, library, recorder, recorder_of_closes, renamed,
+    target_directory,
 };
 pub use exit::Exit;
 pub use host::Host;

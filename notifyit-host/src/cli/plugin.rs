@@ -1,4 +1,4 @@
-//! What was typed for the commands that look after plugin files.
+//! What was typed for the commands that make plugins and look after their files.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,6 +9,8 @@ use super::Trust;
 
 const EXAMPLES: &str = "\
 Examples:
+  Begin with a plugin of your own:
+      notifyit plugin new lines
   Would this host run it, and what is it?
       notifyit plugin inspect target/release/libnotifyit_lines.so
   Put it into the first plugin directory of the configuration file:
@@ -22,6 +24,19 @@ Examples:
 #[derive(Debug, Subcommand)]
 #[command(after_long_help = EXAMPLES)]
 pub enum PluginCommand {
+    /// Make a crate for a plugin of your own: it builds, and has a test that passes.
+    New {
+        /// Where to make it: a directory that is not there yet, or is empty.
+        path: PathBuf,
+        /// The plugin's name [default: the directory's].
+        ///
+        /// The package is `notifyit-NAME`, the file that it becomes `libnotifyit_NAME.so`.
+        #[arg(long)]
+        name: Option<String>,
+        /// Use the crate `notifyit-plugin-api` of this checkout, not the published one.
+        #[arg(long, value_name = "DIR")]
+        api_path: Option<PathBuf>,
+    },
     /// Say what a plugin is, and whether this host would run it: exit status 0 or 1.
     ///
     /// The plugin is loaded, in a child process, unless its file is not trusted.

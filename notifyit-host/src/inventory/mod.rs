@@ -3,12 +3,14 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `new` | a crate to begin with |
 //! | `seen` | what is known of one file, for people and as JSON |
 //! | `inspect` | the same, as a command |
 //! | `list` | which plugins there are, and when each runs |
 //! | `install` | from a build to a plugin directory, whole and at once |
 //! | `remove` | and away again |
 
+mod new;
 mod seen;
 mod inspect;
 mod list;
@@ -31,6 +33,9 @@ pub fn plugin(command: &PluginCommand, environment: &Environment) -> Result<()> 
     sys::take_back_children()?;
     let places = |args| plugin_places(args, environment);
     match command {
+        PluginCommand::New { path, name, api_path } => {
+            new::new(path, name.as_deref(), api_path.as_deref(), environment)
+        }
         PluginCommand::Inspect { plugin, json, places: args } => {
             inspect::inspect(plugin, *json, &places(args)?, environment)
         }

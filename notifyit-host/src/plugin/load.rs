@@ -149,6 +149,11 @@ impl Loader {
     }
 }
 
+/// The version of `notifyit-plugin-api` that this host is built with: `1.1.0`.
+pub fn api_version() -> String {
+    <PluginModule_Ref as RootModule>::VERSION_STRINGS.to_string()
+}
+
 /// Loads a file that has passed all that comes before, in the child that is there for it.
 pub(super) fn try_out(file: &Path) -> Result<Info, (Step, Reason)> {
     plugin(open(file)?).map(|(_, info)| info)

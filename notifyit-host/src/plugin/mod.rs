@@ -39,7 +39,7 @@ mod tests;
 pub use discover::{Discovered, by_name, in_directories, name_of};
 pub use instance::{Answer, Answers, CreateError, Instance, Lost, Reply};
 pub use library::PluginLibrary;
-pub use load::{Examined, Loader};
+pub use load::{Examined, Loader, api_version};
 pub use maker::{Create, Maker};
 pub use probe::Prober;
 pub use refused::{Refused, Step};

@@ -1,0 +1,78 @@
+//! `notifyit plugin new`: the crate builds, its tests pass, and the plugin handles a file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use notifyit_tests::{Exit, Host, cargo_in, target_directory};
+
+/// Runs `notifyit plugin new` in the directory of its own.
+fn new(host: Host, arguments: &[&str]) -> Exit {
+    host.verb("plugin").arg("new").args(arguments.iter().copied()).watching(Vec::<&str>::new()).run()
+}
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+#[test]
+fn a_new_plugin_passes_its_tests_and_handles_a_file() {
+    let checkout = checkout();
+    let exit = new(Host::new(), &["my-lines", "--api-path", checkout.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(exit.success().stdout()).into_owned();
+    assert!(told.contains("`my-lines`") && told.contains("my-lines/src/lib.rs"), "{told}");
+    let package = exit.temp().join("my-lines");
+    assert_eq!(fs::read_to_string(package.join(".gitignore")).unwrap(), "/target\n");
+    // What is in the registry's cache for sure, so that no network is needed.
+    fs::copy(checkout.join("Cargo.lock"), package.join("Cargo.lock")).unwrap();
+    let target = target_directory().join("new");
+    for arguments in
+        [&["fmt", "--check"][..], &["test", "--quiet", "--offline"], &["build", "--quiet", "--offline"]]
+    {
+        cargo_in(&package, &target, arguments);
+    }
+    let host = Host::new();
+    host.add_library(&target.join("debug/libnotifyit_my_lines.so"), "libnotifyit_my_lines.so");
+    let host = host.args(["-p", "my-lines"]).set("my-lines.max_bytes=10").start();
+    host.write("a.txt", "one\ntwo\n");
+    host.logged(&["INFO", "my-lines", "a.txt has 2 lines"]);
+    host.write("b.txt", "a line that is too long\n");
+    host.logged(&["my-lines", "b.txt", "larger than max_bytes"]);
+    host.stop().success();
+}
+
+#[test]
+fn it_depends_on_the_published_crate_unless_a_checkout_is_named() {
+    let exit = new(Host::new(), &["a/notifyit-lines"]);
+    exit.success();
+    let manifest = fs::read_to_string(exit.temp().join("a/notifyit-lines/Cargo.toml")).unwrap();
+    assert!(manifest.contains("name = \"notifyit-lines\"\n"), "{manifest}");
+    assert!(manifest.contains("notifyit-plugin-api = \"1."), "{manifest}");
+    assert!(!manifest.contains("[workspace]"), "{manifest}");
+    let exit = new(Host::new(), &["b", "--name", "other"]);
+    let manifest = fs::read_to_string(exit.success().temp().join("b/Cargo.toml")).unwrap();
+    assert!(manifest.contains("name = \"notifyit-other\"\n"), "{manifest}");
+}
+
+#[test]
+fn within_another_package_it_is_one_of_its_own() {
+    let host = Host::new();
+    host.aside("Cargo.toml", "[workspace]\n");
+    let exit = new(host, &["lines"]);
+    let manifest = fs::read_to_string(exit.success().temp().join("lines/Cargo.toml")).unwrap();
+    assert!(manifest.ends_with("[workspace]\n"), "{manifest}");
+}
+
+#[test]
+fn what_is_there_is_left_alone_and_what_is_wrong_is_one_line() {
+    let host = Host::new();
+    fs::create_dir(host.temp().join("full")).unwrap();
+    fs::write(host.temp().join("full/file"), "x").unwrap();
+    let exit = new(host, &["full"]);
+    exit.code(1).one_error(&["full", "file\" is there", "another directory"]);
+    assert_eq!(fs::read_dir(exit.temp().join("full")).unwrap().count(), 1);
+    new(Host::new(), &["9lives"]).code(2).one_error(&["9lives", "no name for a plugin", "--name"]);
+    new(Host::new(), &["lines", "--name", "a b"]).code(2).one_error(&["a b", "no name for a plugin"]);
+    let exit = new(Host::new(), &["lines", "--api-path", "nowhere"]);
+    exit.code(2).one_error(&["--api-path", "nowhere", "lies that crate"]);
+    assert!(!exit.temp().join("lines").exists());
+}
