@@ -11,7 +11,7 @@ fn new(host: Host, arguments: &[&str]) -> Exit {
 }
 
 fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the tests lie in it")
 }
 
 #[test]
