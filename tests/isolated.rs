@@ -1,6 +1,8 @@
 //! What `main.rs` tries of plugins, once more with each worker as a process of its own: the harness adds
-//! `--isolation process` to `watch`. Left out is what is about files alone, and what no plugin has a part in.
+//! `--isolation process` to `watch`. Left out is what is about the watch alone, and what no plugin has a part in.
 
+mod lossless;
+mod subscriptions;
 mod verdicts;
 mod trouble;
 mod panics;
