@@ -1,9 +1,10 @@
-//! `notifyit plugin new`: the crate builds, its tests pass, and the plugin handles a file.
+//! `notifyit plugin new`: the crate builds, its tests pass, and the plugin handles a file. `plugin dev`: so it does while
+//! somebody works on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use notifyit_tests::{Exit, Host, cargo_in, target_directory};
+use notifyit_tests::{Exit, Host, Running, cargo_in, target_directory, until};
 
 /// Runs `notifyit plugin new` in the directory of its own.
 fn new(host: Host, arguments: &[&str]) -> Exit {
@@ -75,4 +76,64 @@ fn what_is_there_is_left_alone_and_what_is_wrong_is_one_line() {
     let exit = new(Host::new(), &["lines", "--api-path", "nowhere"]);
     exit.code(2).one_error(&["--api-path", "nowhere", "lies that crate"]);
     assert!(!exit.temp().join("lines").exists());
+}
+
+/// A host with a crate that `plugin dev` builds.
+fn developed(host: Host) -> Host {
+    let checkout = checkout();
+    let temp = host.temp().to_owned();
+    let arguments = ["my-lines", "--api-path", checkout.to_str().unwrap()];
+    let exit = Host::new().verb("plugin").arg("new").args(arguments).watching(Vec::<&str>::new()).run();
+    exit.success();
+    fs::rename(exit.temp().join("my-lines"), temp.join("my-lines")).unwrap();
+    fs::copy(checkout.join("Cargo.lock"), temp.join("my-lines/Cargo.lock")).unwrap();
+    let home = |variable: &str, default: &str| {
+        let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(default).into());
+        std::env::var_os(variable).or(own).unwrap_or_default()
+    };
+    host.verb("plugin")
+        .args(["dev", "--path", "my-lines"])
+        .env("CARGO_TARGET_DIR", target_directory().join("new"))
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_HOME", home("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", home("RUSTUP_HOME", ".rustup"))
+}
+
+/// As `logged`, but for what takes a build, perhaps behind another one.
+fn built(host: &Running, words: &[&str]) {
+    let is_logged = || (host.count_logged(words) > 0 || host.exited().is_some()).then_some(());
+    let waited = (0..12).find_map(|_| until(is_logged));
+    assert!(waited.is_some() && host.exited().is_none(), "waited in vain for {words:?}");
+}
+
+#[test]
+fn what_is_developed_runs_and_is_built_and_changed_over_when_its_sources_change() {
+    let host = developed(Host::new()).spawn();
+    built(&host, &["ready: "]);
+    host.write("a.txt", "one\n");
+    host.logged(&["INFO", "my-lines", "a.txt has 1 lines"]);
+    let source = host.temp().join("my-lines/src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    fs::write(&source, text.replace("Ok(())", "Ok(()")).unwrap();
+    built(&host, &["what runs goes on as it was"]);
+    host.logged(&["error", "delimiter"]);
+    host.write("b.txt", "one\n");
+    host.logged(&["INFO", "my-lines", "b.txt has 1 lines"]);
+    fs::write(&source, text.replace("{lines} lines", "{lines} rows")).unwrap();
+    built(&host, &["plugin `my-lines` is replaced"]);
+    host.write("c.txt", "one\n");
+    host.logged(&["INFO", "my-lines", "c.txt has 1 rows"]);
+    host.stop().success();
+}
+
+#[test]
+fn a_crate_that_becomes_no_plugin_is_told_what_it_lacks() {
+    let host = developed(Host::new());
+    let manifest = host.temp().join("my-lines/Cargo.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("crate-type = [\"cdylib\"]", "")).unwrap();
+    host.run().code(1).one_error(&["notifyit-my-lines", "Cargo.toml", "crate-type = [\"cdylib\"]"]);
+    let host = developed(Host::new());
+    fs::remove_file(host.temp().join("my-lines/Cargo.toml")).unwrap();
+    host.run().code(1).one_error(&["my-lines", "failed to find a package"]);
 }

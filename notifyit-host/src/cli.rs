@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 mod plugin;
 mod upkeep;
 
-pub use plugin::{PlaceArgs, PluginCommand};
+pub use plugin::{PlaceArgs, PluginCommand, PluginDevArgs};
 pub use upkeep::{DeadCommand, ForgetArgs, LetterArgs, PickArgs, StateArgs};
 
 const EXAMPLES: &str = "\

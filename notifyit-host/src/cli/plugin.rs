@@ -11,6 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   Begin with a plugin of your own:
       notifyit plugin new lines
+  Try it on the files that land here, and change it meanwhile:
+      notifyit plugin dev --path lines /tmp/incoming
   Would this host run it, and what is it?
       notifyit plugin inspect target/release/libnotifyit_lines.so
   Put it into the first plugin directory of the configuration file:
@@ -37,6 +39,10 @@ pub enum PluginCommand {
         #[arg(long, value_name = "DIR")]
         api_path: Option<PathBuf>,
     },
+    /// Build a plugin's crate and run a host with it; build it anew when its sources change.
+    ///
+    /// Its log is that of `watch -v`. New code takes over while the host runs; code that does not compile changes nothing.
+    Dev(PluginDevArgs),
     /// Say what a plugin is, and whether this host would run it: exit status 0 or 1.
     ///
     /// The plugin is loaded, in a child process, unless its file is not trusted.
@@ -83,6 +89,23 @@ pub enum PluginCommand {
         #[command(flatten)]
         places: PlaceArgs,
     },
+}
+
+/// What `plugin dev` is to do.
+#[derive(Debug, Args)]
+pub struct PluginDevArgs {
+    /// Where the plugin's crate is.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub path: PathBuf,
+    /// Build it with optimisations.
+    #[arg(long)]
+    pub release: bool,
+    /// Directories to watch.
+    #[arg(value_name = "WATCHED", required = true)]
+    pub watched: Vec<PathBuf>,
+    /// Options of `watch`: `-- -r --set lines.max_bytes=100`.
+    #[arg(last = true, value_name = "OPTIONS")]
+    pub options: Vec<OsString>,
 }
 
 /// Where plugins are, and who may have put them there.

@@ -23,6 +23,8 @@ pub struct Environment {
     pub runtime_directory: Option<OsString>,
     /// `STATE_DIRECTORY`, systemd's: paths separated by colons.
     pub state_directory: Option<OsString>,
+    /// `CARGO`, which is set where Cargo runs us.
+    pub cargo: Option<PathBuf>,
     /// `NOTIFYIT_CONFIG`.
     pub notifyit_config: Option<PathBuf>,
     /// `NOTIFYIT_PLUGIN_PATH`: paths separated by colons.
@@ -46,6 +48,7 @@ impl Environment {
             tmpdir: path("TMPDIR"),
             runtime_directory: variable("RUNTIME_DIRECTORY"),
             state_directory: variable("STATE_DIRECTORY"),
+            cargo: path("CARGO"),
             notifyit_config: path("NOTIFYIT_CONFIG"),
             notifyit_plugin_path: variable("NOTIFYIT_PLUGIN_PATH"),
         })

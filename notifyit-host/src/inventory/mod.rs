@@ -4,6 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `new` | a crate to begin with |
+//! | `dev` | build, run, build anew |
 //! | `seen` | what is known of one file, for people and as JSON |
 //! | `inspect` | the same, as a command |
 //! | `list` | which plugins there are, and when each runs |
@@ -11,6 +12,7 @@
 //! | `remove` | and away again |
 
 mod new;
+mod dev;
 mod seen;
 mod inspect;
 mod list;
@@ -36,6 +38,7 @@ pub fn plugin(command: &PluginCommand, environment: &Environment) -> Result<()> 
         PluginCommand::New { path, name, api_path } => {
             new::new(path, name.as_deref(), api_path.as_deref(), environment)
         }
+        PluginCommand::Dev(args) => dev::dev(args, environment),
         PluginCommand::Inspect { plugin, json, places: args } => {
             inspect::inspect(plugin, *json, &places(args)?, environment)
         }
