@@ -82,11 +82,11 @@ fn what_is_there_is_left_alone_and_what_is_wrong_is_one_line() {
 fn developed(host: Host) -> Host {
     let checkout = checkout();
     let temp = host.temp().to_owned();
-    let arguments = ["my-lines", "--api-path", checkout.to_str().unwrap()];
+    let arguments = ["my-lines", "--api-path", checkout.to_str().expect("the checkout's path is UTF-8")];
     let exit = Host::new().verb("plugin").arg("new").args(arguments).watching(Vec::<&str>::new()).run();
     exit.success();
-    fs::rename(exit.temp().join("my-lines"), temp.join("my-lines")).unwrap();
-    fs::copy(checkout.join("Cargo.lock"), temp.join("my-lines/Cargo.lock")).unwrap();
+    fs::rename(exit.temp().join("my-lines"), temp.join("my-lines")).expect("it has been made");
+    fs::copy(checkout.join("Cargo.lock"), temp.join("my-lines/Cargo.lock")).expect("the checkout has one");
     let home = |variable: &str, default: &str| {
         let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(default).into());
         std::env::var_os(variable).or(own).unwrap_or_default()
