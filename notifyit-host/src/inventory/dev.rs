@@ -141,8 +141,8 @@ impl Package {
             output.stdout.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice::<Artifact>);
         let own = artifacts
             .filter(|artifact| artifact.manifest_path == self.manifest && artifact.target.is_plugin());
-        let files = own.flat_map(|artifact| artifact.filenames);
-        let file = files.filter(|file| file.extension().is_some_and(|extension| extension == "so")).last();
+        let mut files = own.flat_map(|artifact| artifact.filenames);
+        let file = files.find(|file| file.extension().is_some_and(|extension| extension == "so"));
         let file = file.context("cargo does not say what it has built")?;
         self.put(&file).with_context(|| format!("failed to put {file:?} into {:?}", self.plugins))?;
         Ok(true)
