@@ -21,7 +21,7 @@ pub(super) struct Lane {
     /// The instance's name.
     pub(super) name: String,
     pub(super) id: LaneId,
-    pub(super) rescans: RescanHandle,
+    rescans: RescanHandle,
     pub(super) subscription: Subscription,
     pub(super) policy: RetryPolicy,
     pub(super) timeout: Option<Duration>,
@@ -71,7 +71,7 @@ pub(super) struct Desk {
     /// Does the worker hold outcomes back?
     holds: AtomicBool,
     /// While its worker was stuck something came for it, and was not kept.
-    pub(super) has_missed: AtomicBool,
+    has_missed: AtomicBool,
     pub(super) in_hand: InHand,
 }
 
@@ -200,6 +200,48 @@ impl Lane {
         }
         // All that there was no room for a moment ago may have been settled since.
         self.look_if_there_is_room();
+    }
+
+    /// Is this worker stuck in a call? Then it gets nothing more that a rescan finds again: what was for it is looked for
+    /// when it has come back.
+    pub(super) fn passes_over(&self, worker: usize) -> bool {
+        let desk = &self.desks[worker];
+        if !desk.in_hand.is_stuck() {
+            return false;
+        }
+        self.lost();
+        desk.has_missed.store(true, Ordering::SeqCst);
+        // It may have come back a moment ago.
+        if !desk.in_hand.is_stuck() {
+            self.has_come_back(worker);
+        }
+        true
+    }
+
+    /// A worker calls the plugin, in this process: with the file at this path, or none.
+    pub(super) fn begins(&self, worker: usize, path: &[u8]) {
+        if self.timeout.is_some() {
+            self.desks[worker].in_hand.begin(path);
+        }
+    }
+
+    /// It has come back.
+    pub(super) fn has_ended(&self, worker: usize, what: impl FnOnce() -> String) {
+        let Some(timeout) = self.timeout else { return };
+        if let Some(took) = self.desks[worker].in_hand.end() {
+            self.has_come_back(worker);
+            let plugin = &self.name;
+            warn!(
+                "plugin `{plugin}` came back from {} after {took:.1?}, over its timeout of {timeout:?}",
+                what()
+            );
+        }
+    }
+
+    fn has_come_back(&self, worker: usize) {
+        if self.desks[worker].has_missed.swap(false, Ordering::SeqCst) {
+            self.rescans.order(Order::Behind(self.id));
+        }
     }
 
     /// What was not kept has been looked for, to the end.
@@ -364,7 +406,7 @@ impl InHand {
         (!self.is_stuck.swap(true, Ordering::SeqCst)).then(|| path.clone())
     }
 
-    pub(super) fn is_stuck(&self) -> bool {
+    fn is_stuck(&self) -> bool {
         self.is_stuck.load(Ordering::SeqCst)
     }
 
