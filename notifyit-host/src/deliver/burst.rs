@@ -37,7 +37,7 @@ impl Worker {
                 let mut burst = std::mem::take(&mut self.burst);
                 // What the file was like before the call is finished, as far as this plugin goes.
                 burst.iter().for_each(|work| self.conclude(work, None));
-                self.outside.settle.delivered(burst.len() as u64);
+                self.lane.account.delivered(burst.len() as u64);
                 self.lane.settled(burst.len());
                 if !burst.is_empty() {
                     burst.clear();

@@ -77,7 +77,7 @@ fn enter(outside: &Outside, death: &Death, policy: &RetryPolicy) -> Result<()> {
     if !in_hand.is_racy && (crashes >= most || policy.is_exhausted(attempts, before)) {
         let message = counted.error.clone();
         ledger.bury(lane, version, Trouble { state: State::Exhausted, ..counted });
-        outside.settle.record(plugin, path, &Outcome::Exhausted { message, attempts });
+        outside.settle.account(plugin).record(path, &Outcome::Exhausted { message, attempts });
         return Ok(());
     }
     let pause = policy.pause(attempts, None, jitter());

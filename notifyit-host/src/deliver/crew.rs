@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::desk::Stage;
 use super::lane::Lane;
 use super::worker::Worker;
 use super::{LaneSpec, Left, Outside};
@@ -153,9 +154,11 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
         retry,
         create,
     } = spec;
+    let account = outside.settle.account(&name);
     let lane = Lane::new(
         (id, name),
         subscription,
+        account,
         retry,
         (timeout, quiet, coalesce),
         (capacity, workers),
@@ -169,7 +172,9 @@ fn work(mut worker: Worker, recorders: &Recorders, made: &SyncSender<Made>, begi
     let recorder = recorders.open(&worker.lane.name);
     let _is_watched = recorder.watch_this_thread();
     worker.attempt.recorder = recorder;
+    worker.desk().enters(Stage::Starts);
     let result = worker.make_instance();
+    worker.desk().enters(if result.is_ok() { Stage::Ready } else { Stage::Gone });
     let is_made = result.is_ok();
     let _ = made.send(result);
     if !is_made {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::lane::Message;
+use super::desk::{Message, Stage};
 use super::retry::supposed_twice;
 use super::worker::Worker;
 use crate::plugin::{Instance, Reply};
@@ -14,9 +14,12 @@ impl Worker {
     /// Its lane is closed, or is not to be after all.
     pub(super) fn dismiss(mut self) {
         self.count_left();
+        self.desk().enters(Stage::Ends);
         if let Some(instance) = self.instance.take() {
             self.shut_down(instance);
         }
+        self.desk().lives_in(None);
+        self.desk().enters(Stage::Gone);
     }
 
     /// What is left when the lane stops is told as a number of events: of those that only suppose what another one

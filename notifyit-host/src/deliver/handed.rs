@@ -12,8 +12,8 @@ use notifyit_plugin_api::Blame;
 use rustc_hash::{FxHashSet, FxHasher};
 
 use super::attempt::Looked;
-use super::lane::Message;
-use super::pause::Change;
+use super::desk::Message;
+use super::pause::Why;
 use super::retry::Work;
 use super::worker::Worker;
 use crate::event::{Certainty, FileEvent, Outcome};
@@ -125,10 +125,8 @@ impl Worker {
     fn lose_idle_instance(&mut self, lost: &Lost) {
         self.lose_instance(lost);
         self.redo_burst();
-        if !matches!(lost, Lost::GivenUp)
-            && let Change::Pauses(pause) = self.lane.pause.broken(Instant::now(), &self.lane.policy)
-        {
-            self.lane.say_pause_after_loss(pause);
+        if !matches!(lost, Lost::GivenUp) {
+            self.lane.breaks(Instant::now(), Why::Lost(lost));
         }
     }
 
@@ -177,6 +175,6 @@ impl Worker {
     /// The instance is of no more use, and what it holds is lost.
     pub(super) fn lose_instance(&mut self, lost: &Lost) {
         self.lane.say_lost(lost);
-        self.instance = None;
+        drop(self.works_with(None));
     }
 }

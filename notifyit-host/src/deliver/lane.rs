@@ -1,18 +1,19 @@
 //! One plugin's lane: a bounded queue in front of its workers.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use super::crew::LAST_FLUSH;
+use super::desk::Desk;
 use super::pause::Pause;
 use super::retry::RetryPolicy;
 use super::successor::{Offer, Successor};
 use crate::event::{FileEvent, LaneId};
 use crate::route::Subscription;
+use crate::settle::Account;
 use crate::source::rescan::{Order, RescanHandle};
 
 /// What its workers and the source share of a lane.
@@ -23,6 +24,7 @@ pub(super) struct Lane {
     pub(super) id: LaneId,
     rescans: RescanHandle,
     pub(super) subscription: Subscription,
+    pub(super) account: Arc<Account>,
     pub(super) policy: RetryPolicy,
     pub(super) timeout: Option<Duration>,
     /// For how long a file must not have changed.
@@ -36,12 +38,12 @@ pub(super) struct Lane {
     pub(super) pause: Pause,
     pub(super) desks: Vec<Desk>,
     /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
-    capacity: usize,
+    pub(super) capacity: usize,
     under_way: AtomicUsize,
     /// Events were not kept since the last look for them was ordered.
     overfull: AtomicBool,
     /// Until a look for what was not kept comes to its end, half of the queue is kept for what it finds.
-    behind: AtomicBool,
+    pub(super) behind: AtomicBool,
     /// Has it been said that it rewrites its files?
     pub(super) rewrites_said: AtomicBool,
     not_kept: AtomicU64,
@@ -63,48 +65,11 @@ pub(super) enum From {
     Rescan,
 }
 
-/// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
-#[derive(Debug, Default)]
-pub(super) struct Desk {
-    inbox: Mutex<Inbox>,
-    ready: Condvar,
-    /// Does the worker hold outcomes back?
-    holds: AtomicBool,
-    /// While its worker was stuck something came for it, and was not kept.
-    has_missed: AtomicBool,
-    pub(super) in_hand: InHand,
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    queue: VecDeque<Message>,
-    nudged: bool,
-}
-
-/// What comes to a worker, in the kernel's order: what lies before a fence was told before it was passed.
-#[derive(Debug)]
-pub(super) enum Message {
-    Event(FileEvent),
-    /// The fence of this number has been passed.
-    Fence(u64),
-    /// So has that for the racy stamps up to this number.
-    Racy(u64),
-    /// The watch of this number has told of a close.
-    Closed(u64),
-}
-
-/// What a worker has in hand, for the watchdog. Kept only in lanes with a timeout.
-#[derive(Debug, Default)]
-pub(super) struct InHand {
-    path: Mutex<Option<(Instant, Vec<u8>)>>,
-    /// It has been in hand for longer than it may. Set and cleared under the lock.
-    is_stuck: AtomicBool,
-}
-
 impl Lane {
     pub(super) fn new(
         (id, name): (LaneId, String),
         subscription: Subscription,
+        account: Arc<Account>,
         policy: RetryPolicy,
         (timeout, quiet, coalesce): (Option<Duration>, Option<Duration>, Option<Duration>),
         (capacity, workers): (usize, u16),
@@ -115,6 +80,7 @@ impl Lane {
             id,
             rescans,
             subscription,
+            account,
             policy,
             timeout,
             quiet,
@@ -183,7 +149,7 @@ impl Lane {
 
     /// Is no event under way, and no outcome held?
     pub(super) fn is_idle(&self) -> bool {
-        self.under_way() == 0 && self.desks.iter().all(|desk| !desk.holds.load(Ordering::Acquire))
+        self.under_way() == 0 && self.desks.iter().all(|desk| !desk.holds_any())
     }
 
     /// Events came that there was no room for: they are not kept, for the files are. When there is room again they are
@@ -263,10 +229,7 @@ impl Lane {
 
     /// Wakes every worker, to look at the pause or the closing again.
     pub(super) fn nudge(&self) {
-        for desk in &self.desks {
-            desk.lock().nudged = true;
-            desk.ready.notify_all();
-        }
+        self.desks.iter().for_each(Desk::nudge);
     }
 
     /// May its closes be taken for those of others without a look?
@@ -320,106 +283,12 @@ impl Lane {
     }
 }
 
-impl Desk {
-    fn put(&self, burst: &mut Vec<FileEvent>) {
-        self.lock().queue.extend(burst.drain(..).map(Message::Event));
-        self.ready.notify_one();
-    }
-
-    /// A fence has been passed.
-    pub(super) fn fence_passed(&self, serial: u64) {
-        self.tell(Message::Fence(serial));
-    }
-
-    /// The fence for what is held up to this number has been passed.
-    pub(super) fn racy_passed(&self, last: u64) {
-        self.tell(Message::Racy(last));
-    }
-
-    fn tell(&self, message: Message) {
-        self.lock().queue.push_back(message);
-        self.ready.notify_one();
-    }
-
-    /// The worker holds outcomes back, or none.
-    pub(super) fn holds(&self, any: bool) {
-        self.holds.store(any, Ordering::Release);
-    }
-
-    /// A file that is waited for was closed.
-    pub(super) fn closed(&self, watch: u64) {
-        self.lock().queue.push_back(Message::Closed(watch));
-        self.ready.notify_one();
-    }
-
-    /// Takes what is there into `local`, which is empty, without waiting.
-    pub(super) fn fetch(&self, local: &mut VecDeque<Message>) {
-        std::mem::swap(&mut self.lock().queue, local);
-    }
-
-    /// Waits until something is there, a nudge comes, or time is up.
-    pub(super) fn wait(&self, until: Option<Instant>) {
-        self.wait_while(until, |inbox| inbox.queue.is_empty());
-    }
-
-    /// Waits until a nudge comes or time is up, whatever lies there.
-    pub(super) fn wait_for_nudge(&self, until: Instant) {
-        self.wait_while(Some(until), |_| true);
-    }
-
-    fn wait_while(&self, until: Option<Instant>, idle: impl Fn(&Inbox) -> bool) {
-        let mut inbox = self.lock();
-        while idle(&inbox) && !inbox.nudged {
-            let Some(until) = until else {
-                inbox = self.ready.wait(inbox).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            inbox = self.ready.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        inbox.nudged = false;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl InHand {
-    pub(super) fn begin(&self, path: &[u8]) {
-        *self.lock() = Some((Instant::now(), path.to_owned()));
-    }
-
-    /// Returns how long that took, if the worker was stuck in it.
-    pub(super) fn end(&self) -> Option<Duration> {
-        let (since, _) = self.lock().take()?;
-        self.is_stuck.swap(false, Ordering::SeqCst).then(|| since.elapsed())
-    }
-
-    /// Is what it has in hand over its time, and was not yet? Returns what that is.
-    pub(super) fn is_stuck_now(&self, timeout: Duration) -> Option<Vec<u8>> {
-        let in_hand = self.lock();
-        let (_, path) = in_hand.as_ref().filter(|(since, _)| since.elapsed() > timeout)?;
-        (!self.is_stuck.swap(true, Ordering::SeqCst)).then(|| path.clone())
-    }
-
-    fn is_stuck(&self) -> bool {
-        self.is_stuck.load(Ordering::SeqCst)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Vec<u8>)>> {
-        self.path.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::patterns::Patterns;
     use crate::route::Kinds;
+    use crate::settle::Settle;
 
     #[test]
     fn one_that_is_behind_keeps_half_of_its_queue_for_what_is_looked_for() {
@@ -428,7 +297,9 @@ mod tests {
         let subscription = Subscription::new(Kinds::default(), None, Patterns::default());
         let rescans = RescanHandle::default();
         let name = (LaneId(0), "test".to_owned());
-        let lane = Lane::new(name, subscription, policy, (None, None, None), (8, 1), rescans.clone());
+        let account = Settle::default().account("test");
+        let lane =
+            Lane::new(name, subscription, account, policy, (None, None, None), (8, 1), rescans.clone());
         let room = || (lane.room(From::Kernel), lane.room(From::Rescan));
         assert_eq!(room(), (8, 8));
         lane.refuse(1);

@@ -13,6 +13,8 @@
 //! | `lineup` | which lanes there are |
 //! | `successor` | new code for a lane that goes on |
 //! | `lane` | a plugin's bounded queue and what its workers share |
+//! | `desk` | one worker's place in it: what lies there, what is in hand |
+//! | `view` | how a lane stands, for who asks |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
 //! | `ending` | what a worker leaves, and its last call |
 //! | `burst` | what is done, until a flush has made it safe |
@@ -39,6 +41,8 @@ mod crew;
 mod lineup;
 mod successor;
 mod lane;
+mod desk;
+mod view;
 mod worker;
 mod ending;
 mod burst;
@@ -82,10 +86,14 @@ use crate::source::rescan::{Order, RescanHandle};
 
 pub use attempt::Places;
 pub use crashes::enter_deaths;
+pub use desk::Stage;
 pub use entrance::Entrance;
 pub use existing::{Existing, Terms};
 pub use inlet::Inlet;
+pub use pause::Pausing;
+pub use report::Left;
 pub use successor::Heirs;
+pub use view::{InHandView, LaneView, WorkerView};
 
 /// What a lane is made of.
 pub struct LaneSpec {
@@ -136,26 +144,6 @@ pub struct Outside {
     pub rescans: RescanHandle,
 }
 
-/// What a stop has left of one plugin's events.
-#[derive(Debug)]
-pub enum Left {
-    /// So many, which the log names.
-    Named {
-        /// The plugin.
-        plugin: String,
-        /// How many.
-        count: usize,
-    },
-    /// A call has not come back. What its worker had is not named, and may be counted twice where one event supposes
-    /// what another tells.
-    AtMost {
-        /// The plugin.
-        plugin: String,
-        /// How many at most.
-        count: usize,
-    },
-}
-
 /// All lanes, with their threads. They come and go while the host runs.
 #[derive(Debug)]
 pub struct Lanes {
@@ -169,8 +157,8 @@ pub struct Lanes {
 struct State {
     crews: Vec<Crew>,
     watchdog: Option<(Sender<()>, JoinHandle<()>)>,
-    /// No other lane comes any more.
-    is_stopped: bool,
+    /// No other lane comes any more, and these are to end.
+    stopping: Option<Vec<Arc<Lane>>>,
 }
 
 /// A lane whose workers have their instances, and that takes no events yet. Dropped, its workers shut it down.
@@ -272,7 +260,7 @@ impl Lanes {
     fn seat(&self, prepared: Prepared, arrives: Arrives, calls: Duration) -> Result<Option<Arc<Lane>>> {
         let Prepared { crew, looks } = prepared;
         let mut state = self.lock();
-        if state.is_stopped {
+        if state.stopping.is_some() {
             bail!("the host is stopping");
         }
         if crew.lane.timeout.is_some() && state.watchdog.is_none() {
@@ -327,6 +315,16 @@ impl Lanes {
         self.lock().crews.iter().any(|crew| crew.is_leaving)
     }
 
+    /// How each lane stands, those on their way out too.
+    pub fn views(&self, now: Instant) -> Vec<LaneView> {
+        let state = self.lock();
+        let at_work = state.crews.iter().map(|crew| (Arc::clone(&crew.lane), crew.is_leaving));
+        let stopping = state.stopping.iter().flatten().map(|lane| (Arc::clone(lane), true));
+        let lanes: Vec<_> = at_work.chain(stopping).collect();
+        drop(state);
+        lanes.into_iter().map(|(lane, is_leaving)| lane.view(is_leaving, now)).collect()
+    }
+
     /// The plugins' names.
     pub fn names(&self) -> Vec<String> {
         self.lineup.seats().iter().map(|seat| seat.lane.name.clone()).collect()
@@ -371,7 +369,7 @@ impl Lanes {
     pub fn stop(&self, until: Instant) -> Vec<Left> {
         let (mut crews, watchdog) = {
             let mut state = self.lock();
-            state.is_stopped = true;
+            state.stopping = Some(state.crews.iter().map(|crew| Arc::clone(&crew.lane)).collect());
             (std::mem::take(&mut state.crews), state.watchdog.take())
         };
         crews.iter_mut().for_each(|crew| crew.close(until));

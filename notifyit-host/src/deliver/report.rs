@@ -2,14 +2,34 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
-use super::Left;
 use super::lane::Lane;
+use super::pause::{Change, Why};
 use crate::log::one_line;
 use crate::plugin::Lost;
+
+/// What a stop has left of one plugin's events.
+#[derive(Debug)]
+pub enum Left {
+    /// So many, which the log names.
+    Named {
+        /// The plugin.
+        plugin: String,
+        /// How many.
+        count: usize,
+    },
+    /// A call has not come back. What its worker had is not named, and may be counted twice where one event supposes
+    /// what another tells.
+    AtMost {
+        /// The plugin.
+        plugin: String,
+        /// How many at most.
+        count: usize,
+    },
+}
 
 impl Left {
     /// What a stop has left.
@@ -39,18 +59,23 @@ impl Lane {
         }
     }
 
-    /// One file after the other has failed.
-    pub(super) fn say_pause(&self, message: &str, pause: Duration) {
-        let (plugin, message) = (&self.name, one_line(message));
-        warn!(
-            "plugin `{plugin}` pauses, next try in {pause:.1?}: one file after the other failed, the last: {message}"
-        );
+    /// Not a file but the plugin is at fault: the lane pauses.
+    pub(super) fn breaks(&self, now: Instant, why: Why<'_>) {
+        let change = self.pause.broken(now, &self.policy, why);
+        self.say_pause(&change, why);
     }
 
-    /// The plugin says that no file would work.
-    pub(super) fn say_unavailable(&self, message: &str, pause: Duration) {
-        let (plugin, message) = (&self.name, one_line(message));
-        warn!("plugin `{plugin}` is unavailable and pauses, next try in {pause:.1?}: {message}");
+    /// That a pause begins is said; that it goes on is there for who looks closer.
+    pub(super) fn say_pause(&self, change: &Change, why: Why<'_>) {
+        let Some(pause) = change.pause() else { return };
+        let plugin = &self.name;
+        match (change, why) {
+            (Change::StillPauses(_), _) => {
+                debug!("plugin `{plugin}` still pauses, next try in {pause:.1?}: {why}");
+            }
+            (_, Why::NotMade(_)) => error!("plugin `{plugin}` pauses, next try in {pause:.1?}: {why}"),
+            _ => warn!("plugin `{plugin}` pauses, next try in {pause:.1?}: {why}"),
+        }
     }
 
     /// A pause is over.
@@ -58,26 +83,16 @@ impl Lane {
         info!("plugin `{}` works again", self.name);
     }
 
-    /// An instance is of no more use.
+    /// An instance is of no more use. In a pause that is said already: it goes on.
     pub(super) fn say_lost(&self, lost: &Lost) {
         let (plugin, why) = (&self.name, one_line(&lost.to_string()).into_owned());
         match lost {
+            _ if self.pause.is_pausing() => debug!("plugin `{plugin}`, in its pause: {why}"),
             Lost::GivenUp => debug!("plugin `{plugin}`: {why}"),
             Lost::Late(_) => warn!("plugin `{plugin}`: {why}"),
             Lost::Panicked(_) => error!("plugin `{plugin}` {why}"),
             Lost::Died(_) => error!("plugin `{plugin}`: {why}"),
         }
-    }
-
-    /// Its process has died between two events.
-    pub(super) fn say_pause_after_loss(&self, pause: Duration) {
-        warn!("plugin `{}` had no event in hand, and pauses; next try in {pause:.1?}", self.name);
-    }
-
-    /// After a panic there is no new instance.
-    pub(super) fn say_broken(&self, message: &str, pause: Duration) {
-        let (plugin, message) = (&self.name, one_line(message));
-        error!("plugin `{plugin}` cannot be made anew, next try in {pause:.1?}: {message}");
     }
 
     /// A file has been changed in each of its last calls. Said once for each plugin; the others are there for who looks

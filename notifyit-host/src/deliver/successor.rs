@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use super::desk::Stage;
 use super::worker::Worker;
 use crate::plugin::{Create, CreateError, Instance};
 
@@ -122,10 +123,12 @@ impl Worker {
         let Some(heir) = successor.take() else { return };
         // What the old instance has done is flushed, or tried again by the new one.
         self.flush();
-        let old = self.instance.replace(heir);
+        let old = self.works_with(Some(heir));
         self.create = Arc::clone(&successor.create);
         if let Some(old) = old {
+            self.desk().enters(Stage::ChangesOver);
             self.shut_down(old);
+            self.desk().enters(Stage::Works);
         }
         // The old code's pause says nothing of the new.
         self.lane.pause.try_now(Instant::now());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use notifyit_plugin_api::Origin;
 
 use super::lane::From;
-use super::pause::Change;
+use super::pause::Why;
 use super::retry::{FENCES, Work, jitter};
 use super::worker::Worker;
 use crate::event::{Certainty, FileEvent, Outcome, Sequence};
@@ -29,6 +29,7 @@ impl Worker {
         after: Option<Duration>,
     ) {
         work.tried = work.tried.saturating_add(1);
+        self.lane.account.failed();
         let now = Instant::now();
         let lane = Arc::clone(&self.lane);
         if work.fences >= FENCES {
@@ -36,16 +37,15 @@ impl Worker {
             return self.end(&work, &Outcome::Gone, behind);
         }
         let was_pausing = lane.pause.is_pausing();
-        let change = lane.pause.failed(hash_of(&work.event), now, &lane.policy);
-        if let Change::Pauses(pause) = change {
-            lane.say_pause(message, pause);
-        }
+        let why = Why::Files(message);
+        let change = lane.pause.failed(hash_of(&work.event), now, &lane.policy, why);
+        lane.say_pause(&change, why);
         if was_pausing {
             // The plugin is at fault, not the file: this attempt does not count.
             if !self.may_spill(&work, &behind) {
                 return self.put_off(work, now, behind);
             }
-            let pause = if let Change::Pauses(pause) = change { pause } else { lane.policy.first };
+            let pause = change.pause().unwrap_or(lane.policy.first);
             self.note(&work, message, pause);
             return self.wait_out(work, pause, behind);
         }
@@ -64,9 +64,8 @@ impl Worker {
     /// The plugin says that no file would work.
     pub(super) fn unavailable(&mut self, work: Work, behind: VecDeque<FileEvent>, message: &str) {
         let now = Instant::now();
-        if let Change::Pauses(pause) = self.lane.pause.broken(now, &self.lane.policy) {
-            self.lane.say_unavailable(message, pause);
-        }
+        self.lane.account.failed();
+        self.lane.breaks(now, Why::Unavailable(message));
         self.put_off(work, now, behind);
     }
 

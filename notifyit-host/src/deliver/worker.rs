@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::Outside;
 use super::attempt::{Attempt, NotMade};
+use super::desk::{Message, Stage};
 use super::handed::{Hand, Handed};
-use super::lane::{Lane, Message};
-use super::pause::{Change, Leave};
+use super::lane::Lane;
+use super::pause::{Leave, Why};
 use super::racy::Holding;
 use super::retry::{Arrival, FENCES, Waiting, Work};
 use crate::event::{Certainty, FileEvent, Outcome};
@@ -73,12 +74,14 @@ impl Worker {
 
     /// Makes the first instance. An error here is the start's error.
     pub(super) fn make_instance(&mut self) -> Result<(), CreateError> {
-        self.instance = Some((self.create)()?);
+        let instance = (self.create)()?;
+        self.works_with(Some(instance));
         Ok(())
     }
 
     /// Works until the lane is closed.
     pub(super) fn run(mut self) {
+        self.desk().enters(Stage::Works);
         while self.turn() == Flow::GoOn {}
         self.flush();
         self.dismiss();
@@ -338,7 +341,7 @@ impl Worker {
             self.flush();
         }
         self.note_end(work, outcome);
-        self.outside.settle.record(&self.lane.name, self.attempt.path(), outcome);
+        self.lane.account.record(self.attempt.path(), outcome);
         self.lane.settled(1);
         self.bring_forward(behind);
     }
@@ -356,17 +359,18 @@ impl Worker {
             return;
         }
         match (self.create)() {
-            Ok(instance) => self.instance = Some(instance),
-            Err(error) => {
-                let change = self.lane.pause.broken(Instant::now(), &self.lane.policy);
-                if let Change::Pauses(pause) = change {
-                    self.lane.say_broken(&error.to_string(), pause);
-                }
-            }
+            Ok(instance) => drop(self.works_with(Some(instance))),
+            Err(error) => self.lane.breaks(Instant::now(), Why::NotMade(&error.to_string())),
         }
     }
 
-    pub(super) fn desk(&self) -> &super::lane::Desk {
+    /// From now on it works with this instance, or has none. Returns the one that it had.
+    pub(super) fn works_with(&mut self, instance: Option<Instance>) -> Option<Instance> {
+        self.desk().lives_in(instance.as_ref().and_then(Instance::process));
+        std::mem::replace(&mut self.instance, instance)
+    }
+
+    pub(super) fn desk(&self) -> &super::desk::Desk {
         &self.lane.desks[self.index]
     }
 }

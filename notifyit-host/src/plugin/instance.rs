@@ -155,6 +155,16 @@ impl Instance {
         Instance { code: Code::Pretended(Pretended::new(handler, fate)), library: self.library }
     }
 
+    /// The process that it lives in, if that is one of its own.
+    pub fn process(&self) -> Option<u32> {
+        match &self.code {
+            Code::Inline(_) => None,
+            Code::Isolated(process) => Some(process.id()),
+            #[cfg(test)]
+            Code::Pretended(_) => None,
+        }
+    }
+
     /// How many events it may be handed before its answers are taken.
     pub fn room(&self) -> usize {
         match &self.code {

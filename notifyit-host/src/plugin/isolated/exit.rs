@@ -38,6 +38,10 @@ impl Leader {
         Leader { exit: pidfd_open(pid, PidfdFlags::empty()).ok(), child, pid, status: None }
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it has ended by itself, for so long at most, then kills it and what it has left. Returns how it ended;
     /// `None` if it cannot be killed at present.
     pub(super) fn end(&mut self, patience: Duration) -> Option<ExitStatus> {

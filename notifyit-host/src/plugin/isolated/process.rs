@@ -153,6 +153,10 @@ impl Process {
         })
     }
 
+    pub(in crate::plugin) fn id(&self) -> u32 {
+        self.leader.id()
+    }
+
     pub(in crate::plugin) fn room(&self) -> usize {
         self.room
     }

@@ -71,7 +71,15 @@ impl World {
         let subscription = Subscription::new([self.kind].into_iter().collect(), None, everything());
         let name = (LANE, "test".to_owned());
         let rescans = outside.rescans.clone();
-        let lane = Lane::new(name, subscription, policy, (None, None, None), (CAPACITY, 1), rescans);
+        let lane = Lane::new(
+            name,
+            subscription,
+            outside.settle.account("test"),
+            policy,
+            (None, None, None),
+            (CAPACITY, 1),
+            rescans,
+        );
         let lane = Arc::new(lane);
         let create: Arc<Create> = Arc::from(self.create());
         let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);

@@ -1,0 +1,198 @@
+//! One worker's place in its lane.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::event::FileEvent;
+
+/// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    inbox: Mutex<Inbox>,
+    ready: Condvar,
+    /// Does the worker hold outcomes back?
+    holds: AtomicBool,
+    /// While its worker was stuck something came for it, and was not kept.
+    pub(super) has_missed: AtomicBool,
+    pub(super) in_hand: InHand,
+    /// The process that its instance lives in. 0: this one, or none.
+    process: AtomicU32,
+    stage: Mutex<Option<(Stage, Instant)>>,
+}
+
+/// What a worker is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It makes its instance.
+    Starts,
+    /// It waits for its lane to begin.
+    Ready,
+    /// It handles events.
+    Works,
+    /// Its old instance makes room for new code.
+    ChangesOver,
+    /// Its instance makes its last call.
+    Ends,
+    /// It has ended.
+    Gone,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: VecDeque<Message>,
+    nudged: bool,
+}
+
+/// What comes to a worker, in the kernel's order: what lies before a fence was told before it was passed.
+#[derive(Debug)]
+pub(super) enum Message {
+    Event(FileEvent),
+    /// The fence of this number has been passed.
+    Fence(u64),
+    /// So has that for the racy stamps up to this number.
+    Racy(u64),
+    /// The watch of this number has told of a close.
+    Closed(u64),
+}
+
+/// What a worker has in hand, for the watchdog. Kept only in lanes with a timeout.
+#[derive(Debug, Default)]
+pub(super) struct InHand {
+    path: Mutex<Option<(Instant, Vec<u8>)>>,
+    /// It has been in hand for longer than it may. Set and cleared under the lock.
+    is_stuck: AtomicBool,
+}
+
+impl Desk {
+    pub(super) fn put(&self, burst: &mut Vec<FileEvent>) {
+        self.lock().queue.extend(burst.drain(..).map(Message::Event));
+        self.ready.notify_one();
+    }
+
+    /// A fence has been passed.
+    pub(super) fn fence_passed(&self, serial: u64) {
+        self.tell(Message::Fence(serial));
+    }
+
+    /// The fence for what is held up to this number has been passed.
+    pub(super) fn racy_passed(&self, last: u64) {
+        self.tell(Message::Racy(last));
+    }
+
+    fn tell(&self, message: Message) {
+        self.lock().queue.push_back(message);
+        self.ready.notify_one();
+    }
+
+    /// Has it look at the pause or the closing again.
+    pub(super) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.ready.notify_all();
+    }
+
+    /// The worker holds outcomes back, or none.
+    pub(super) fn holds(&self, any: bool) {
+        self.holds.store(any, Ordering::Release);
+    }
+
+    /// Does it?
+    pub(super) fn holds_any(&self) -> bool {
+        self.holds.load(Ordering::Acquire)
+    }
+
+    /// A file that is waited for was closed.
+    pub(super) fn closed(&self, watch: u64) {
+        self.lock().queue.push_back(Message::Closed(watch));
+        self.ready.notify_one();
+    }
+
+    /// Takes what is there into `local`, which is empty, without waiting.
+    pub(super) fn fetch(&self, local: &mut VecDeque<Message>) {
+        std::mem::swap(&mut self.lock().queue, local);
+    }
+
+    /// Waits until something is there, a nudge comes, or time is up.
+    pub(super) fn wait(&self, until: Option<Instant>) {
+        self.wait_while(until, |inbox| inbox.queue.is_empty());
+    }
+
+    /// Waits until a nudge comes or time is up, whatever lies there.
+    pub(super) fn wait_for_nudge(&self, until: Instant) {
+        self.wait_while(Some(until), |_| true);
+    }
+
+    fn wait_while(&self, until: Option<Instant>, idle: impl Fn(&Inbox) -> bool) {
+        let mut inbox = self.lock();
+        while idle(&inbox) && !inbox.nudged {
+            let Some(until) = until else {
+                inbox = self.ready.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            inbox = self.ready.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        inbox.nudged = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    /// The worker's instance lives there from now on: in that process, or in none of its own.
+    pub(super) fn lives_in(&self, process: Option<u32>) {
+        self.process.store(process.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(super) fn process(&self) -> Option<u32> {
+        Some(self.process.load(Ordering::Relaxed)).filter(|process| *process != 0)
+    }
+
+    /// The worker is about something else now.
+    pub(super) fn enters(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, Instant::now()));
+    }
+
+    /// What it is about, and since when. `None`: it has not begun.
+    pub(super) fn stage(&self) -> Option<(Stage, Instant)> {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InHand {
+    pub(super) fn begin(&self, path: &[u8]) {
+        *self.lock() = Some((Instant::now(), path.to_owned()));
+    }
+
+    /// Returns how long that took, if the worker was stuck in it.
+    pub(super) fn end(&self) -> Option<Duration> {
+        let (since, _) = self.lock().take()?;
+        self.is_stuck.swap(false, Ordering::SeqCst).then(|| since.elapsed())
+    }
+
+    /// Is what it has in hand over its time, and was not yet? Returns what that is.
+    pub(super) fn is_stuck_now(&self, timeout: Duration) -> Option<Vec<u8>> {
+        let in_hand = self.lock();
+        let (_, path) = in_hand.as_ref().filter(|(since, _)| since.elapsed() > timeout)?;
+        (!self.is_stuck.swap(true, Ordering::SeqCst)).then(|| path.clone())
+    }
+
+    /// What it is, and since when.
+    pub(super) fn view(&self) -> Option<(Instant, Vec<u8>)> {
+        self.lock().clone()
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::SeqCst)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Vec<u8>)>> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
