@@ -118,9 +118,10 @@ fn a_file_holds_one_idea() {
 }
 
 /// The host's modules, highest first; a module uses only lower lines, and those on one line never meet.
-const LINES: [&[&str]; 7] = [
+const LINES: [&[&str]; 8] = [
     &["run", "upkeep", "inventory"],
     &["control"],
+    &["roster"],
     &["deliver"],
     &["source", "route", "plugin", "settle"],
     &["config"],

@@ -9,9 +9,11 @@ use notifyit_plugin_api::Kind;
 use serde::{Deserialize, Serialize};
 
 mod plugin;
+mod status;
 mod upkeep;
 
 pub use plugin::{PlaceArgs, PluginCommand, PluginDevArgs};
+pub use status::StatusArgs;
 pub use upkeep::{DeadCommand, ForgetArgs, LetterArgs, PickArgs, StateArgs};
 
 const EXAMPLES: &str = "\
@@ -55,6 +57,8 @@ pub enum Command {
     ///
     /// No plugin is made: what one would say of its own configuration is seen only at the start of `watch`.
     Check(WatchArgs),
+    /// Show what a running host says of itself: its watches, and each plugin with its state and the reason for it.
+    Status(StatusArgs),
     /// Begin a plugin; inspect, install, list or remove plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -224,6 +228,13 @@ pub struct WatchArgs {
     /// Read this configuration file.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// Answer `notifyit status` at this socket.
+    ///
+    /// By default the configuration file's, else `$RUNTIME_DIRECTORY/notifyit.sock`, else `notifyit.sock` in the state
+    /// directory, else none.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 
     /// How long a stop waits for what is queued [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]

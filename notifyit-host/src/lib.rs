@@ -14,6 +14,7 @@
 //! ```text
 //! main
 //! run      upkeep   inventory         wires, starts, stops in reverse; what to do while no host runs; plugin files
+//! control                             what a running host says of itself, and to whom
 //! roster                              which plugins run, while they come and go
 //! deliver                             lanes and their workers
 //! source   route   plugin   settle
@@ -30,6 +31,7 @@
 pub mod run;
 pub mod upkeep;
 pub mod inventory;
+pub mod control;
 pub mod roster;
 pub mod deliver;
 pub mod source;

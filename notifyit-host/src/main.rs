@@ -8,7 +8,7 @@ use clap::Parser;
 use notifyit_host::cli::{Cli, Command};
 use notifyit_host::config::{self, ConfigError, Environment, Settings, UsageError};
 use notifyit_host::plugin::{isolated::worker, probe};
-use notifyit_host::{inventory, log, run, upkeep};
+use notifyit_host::{control, inventory, log, run, upkeep};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -30,6 +30,7 @@ fn command(command: &Command) -> Result<()> {
     match command {
         Command::Watch(args) => run::watch(&resolved(args)?),
         Command::Check(args) => run::check(&resolved(args)?),
+        Command::Status(args) => control::status(args, &Environment::of_process()?),
         Command::Plugin(args) => inventory::plugin(args, &Environment::of_process()?),
         Command::Dead(args) => upkeep::guarded(|environment| upkeep::dead(args, environment)),
         Command::Replay(args) => upkeep::guarded(|environment| upkeep::replay(args, environment)),

@@ -1,24 +1,27 @@
 //! Wires the stages, starts them from the last to the first, and stops them in reverse.
 
+mod beneath;
+
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use inotify::WatchMask;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{debug, error, info, warn};
 
+use self::beneath::refuse_plugins_beneath;
 use crate::config::{self, Missing, Settings, WatchSettings};
+use crate::control::{self, Control, Facts, Phase};
 use crate::deliver::{Lanes, Left, Outside, Places};
 use crate::event::{Happened, WatchId};
 use crate::plugin::set::Set;
@@ -60,13 +63,17 @@ pub fn watch(settings: &Settings) -> Result<()> {
     });
     refuse_plugins_beneath(settings)?;
     make_staging_place(settings);
+    // Before any plugin is made, which may hang.
+    let facts = Arc::new(Facts::new(settings));
+    let control = listen_for_questions(settings, &facts)?;
     let roots = settings.watches.iter().map(|watch| watch.path.clone()).collect();
     let maker = Maker::new(services, THIS_PROGRAM, roots);
     let (roster, lanes, outside) = Roster::start(
         settings.clone(),
         (loader(settings), maker),
-        || outside(settings, recorders),
+        || outside(settings, recorders).inspect(|outside| facts.has_source(&outside.source)),
         at_nanos,
+        facts.board(),
     )?;
     let started = start_sources(settings, &lanes, &outside, (stop, &begun));
     let started = started.and_then(|sources| Ok((sources, roster.spawn()?)));
@@ -79,7 +86,9 @@ pub fn watch(settings: &Settings) -> Result<()> {
         }
     };
     outside.ledger.host_is_ready();
+    facts.is_in(Phase::Running);
     let why = stops.recv().context("every thread has died")?;
+    facts.is_in(Phase::Stopping);
     outside.recorders.host_stops();
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let result = say_why(why);
@@ -94,6 +103,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     outside.recorders.host_has_stopped();
     left.iter().for_each(Left::say);
     outside.ledger.close();
+    drop(control);
     info!("stopped: {}", outside.settle.summary());
     result
 }
@@ -115,6 +125,19 @@ pub fn check(settings: &Settings) -> Result<()> {
     let names: Vec<String> = members.iter().map(|member| member.settings.name.clone()).collect();
     info!("all is well: {}, {}", watching(&source), running(&names));
     Ok(())
+}
+
+/// At the socket, if there is one. Without one that nobody has asked for the host does its work all the same, unless
+/// another host is there: two of them in one place are a mistake.
+fn listen_for_questions(settings: &Settings, facts: &Arc<Facts>) -> Result<Option<Control>> {
+    let Some(socket) = &settings.socket else { return Ok(None) };
+    match Control::start(&socket.path, Arc::clone(facts)) {
+        Err(error) if !socket.is_named && !control::is_taken(&error) => {
+            warn!("{error:#}; `notifyit status` finds no host");
+            Ok(None)
+        }
+        control => control.map(Some),
+    }
 }
 
 /// In the state directory, which may be new. Where it cannot be made, copies lie elsewhere.
@@ -269,36 +292,6 @@ fn roots(settings: &Settings) -> Vec<Root> {
         stable_for: watch.stable_for,
     };
     settings.watches.iter().map(root).collect()
-}
-
-/// Whoever may write where files land could otherwise drop a plugin, and so run code as the host.
-fn refuse_plugins_beneath(settings: &Settings) -> Result<()> {
-    for watch in &settings.watches {
-        let Ok(root) = watch.path.canonicalize() else { continue };
-        if let Some(directory) = &settings.state_dir
-            && directory
-                .ancestors()
-                .find_map(|there| there.canonicalize().ok())
-                .is_some_and(|d| d.starts_with(&root))
-        {
-            bail!(
-                "the state directory {directory:?} lies in the watched {:?}; keep it elsewhere",
-                watch.path
-            );
-        }
-        for directory in &settings.plugin_dirs {
-            let beneath =
-                |directory: &Path| directory.starts_with(&root) && (watch.recursive || directory == root);
-            if directory.canonicalize().is_ok_and(|directory| beneath(&directory)) {
-                bail!(
-                    "plugin directory {directory:?} lies in the watched {:?}, where whoever drops a file could drop a \
-                     plugin; keep plugins elsewhere",
-                    watch.path
-                );
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The first signal stops in an orderly way, the second at once. Before any event is taken the first does so, too:

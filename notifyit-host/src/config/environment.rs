@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// The name of a host's socket, in a directory that is its own.
+pub(super) const SOCKET: &str = "notifyit.sock";
+
 /// What is read from the process environment. A variable that is empty counts as not set.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -84,6 +87,12 @@ impl Environment {
     pub(super) fn temporary_dirs(&self) -> Vec<PathBuf> {
         let named = self.tmpdir.iter().map(|dir| self.absolute(dir));
         named.chain(["/var/tmp", "/tmp"].map(PathBuf::from)).collect()
+    }
+
+    /// Where a host listens if nobody says where.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        let mut dirs = self.list(self.runtime_directory.as_deref()).into_iter();
+        dirs.find(|dir| dir.is_absolute()).map(|dir| dir.join(SOCKET))
     }
 
     /// Where the state is kept if nobody says where.

@@ -12,6 +12,7 @@
 //! | `written` | the tree's shape: the keys that there are, and what each may be |
 //! | `resolved` | [`Settings`], and how they follow from the above |
 //! | `state` | where the state is, for commands that need nothing else |
+//! | `socket` | where a host listens, for itself and for who asks it |
 //! | `places` | where plugins are, for commands that need nothing else |
 //! | `watches` | the same for `[[watch]]` |
 //! | `plugins`, `plugin` | what is to run, and one `[plugin.NAME]` |
@@ -19,6 +20,7 @@
 
 mod resolved;
 mod state;
+mod socket;
 mod places;
 mod watches;
 mod plugins;
@@ -36,6 +38,7 @@ pub use places::{PluginPlaces, plugin_places};
 pub use plugin::{Library, PluginSettings, RetrySettings};
 pub use plugins::{Plugins, Request};
 pub use resolved::{LogSettings, Settings, resolve};
+pub use socket::{Socket, socket};
 pub use state::state_dir;
 pub use watches::WatchSettings;
 pub use written::{Backend, Missing};

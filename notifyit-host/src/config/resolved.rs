@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 use super::environment::absolute;
 use super::layers::Layers;
 use super::written::{FilePath, LogLevel, Written};
-use super::{Environment, LogFormat, Plugins, Trust, UsageError, WatchSettings, plugins, watches};
+use super::{Environment, LogFormat, Plugins, Socket, Trust, UsageError, WatchSettings, plugins, watches};
 use crate::cli::WatchArgs;
 
 /// What the host is to do. Every path in it is absolute.
@@ -39,6 +39,8 @@ pub struct Settings {
     pub watches: Vec<WatchSettings>,
     /// Where what is finished is remembered. Without it, in memory.
     pub state_dir: Option<PathBuf>,
+    /// Where to answer questions, if anywhere.
+    pub socket: Option<Socket>,
     /// What to run.
     pub plugins: Plugins,
 }
@@ -110,6 +112,8 @@ fn settings(ground: &Ground<'_>, written: Written) -> Result<Settings> {
     let typed = args.state_dir.as_ref().map(|dir| environment.absolute(dir));
     let state_dir = typed.or_else(|| host.state_dir.as_ref().map(|dir| ground.absolute(dir)));
     let state_dir = state_dir.or_else(|| environment.state_dir());
+    let typed = args.socket.as_ref().map(|path| environment.absolute(path));
+    let socket = typed.or_else(|| host.socket.as_ref().map(|path| ground.absolute(path)));
     let watches = watches::resolve(ground, written.watch)?;
     let plugins = plugins::resolve(ground, written.plugin, &watches)?;
     Ok(Settings {
@@ -122,6 +126,7 @@ fn settings(ground: &Ground<'_>, written: Written) -> Result<Settings> {
             .chain(environment.temporary_dirs())
             .collect(),
         temporary_dirs: environment.temporary_dirs(),
+        socket: Socket::find(socket, environment, state_dir.as_deref()),
         state_dir,
         trust: args.trust.or(host.trust).unwrap_or_default(),
         grace: args.grace.or(host.grace.map(|grace| grace.0)).unwrap_or(GRACE),

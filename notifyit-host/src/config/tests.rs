@@ -257,7 +257,7 @@ fn a_file_that_is_wrong_is_told_by_line_column_and_key() {
     wrong_files(
         &files,
         &expect![[r#"
-            etc/n.toml:3:1: host.state: unknown key `state`, expected one of `plugin_dirs`, `state_dir`, `trust`, `grace`, `rescan_every`, `log_format`, `log_level`
+            etc/n.toml:3:1: host.state: unknown key `state`, expected one of `plugin_dirs`, `state_dir`, `socket`, `trust`, `grace`, `rescan_every`, `log_format`, `log_level`
             etc/n.toml:1:2: hots: unknown key `hots`, expected one of `host`, `watch`, `plugin`
             etc/n.toml:1:8: host: invalid type: integer `5`, expected a table
             etc/n.toml:2:9: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"

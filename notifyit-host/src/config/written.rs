@@ -31,6 +31,7 @@ pub(super) struct Written {
 pub(super) struct Host {
     pub(super) plugin_dirs: Vec<Spanned<FilePath>>,
     pub(super) state_dir: Option<Spanned<FilePath>>,
+    pub(super) socket: Option<Spanned<FilePath>>,
     pub(super) trust: Option<Trust>,
     pub(super) grace: Option<Time>,
     pub(super) rescan_every: Option<Pause>,

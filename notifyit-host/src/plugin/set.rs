@@ -45,6 +45,8 @@ pub struct Problem {
     pub error: anyhow::Error,
     /// Is it but a file that is no plugin at all?
     pub is_no_plugin: bool,
+    /// Did it crash, hang or end the process when it was tried?
+    pub is_quarantined: bool,
     /// More of it, in many lines, for who looks closer.
     pub detail: String,
 }
@@ -252,13 +254,15 @@ impl Finding<'_> {
             };
             let is_no_plugin = refused.is_no_plugin() && library.is_none() && by == By::DropIn;
             let (file, detail) = (Some(file.to_owned()), refused.detail().to_owned());
-            self.look.problems.push(Problem { by, file, error, is_no_plugin, detail });
+            let is_quarantined = refused.is_quarantined();
+            self.look.problems.push(Problem { by, file, error, is_no_plugin, is_quarantined, detail });
         }
         library.map(|library| (library, since_nanos))
     }
 
     fn problem(&mut self, by: By, file: Option<PathBuf>, error: anyhow::Error) {
-        self.look.problems.push(Problem { by, file, error, is_no_plugin: false, detail: String::new() });
+        let (is_no_plugin, is_quarantined, detail) = Default::default();
+        self.look.problems.push(Problem { by, file, error, is_no_plugin, is_quarantined, detail });
     }
 }
 

@@ -8,15 +8,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, bail};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
+use super::board::Board;
+use super::report::{failure, say_departed, say_failed, when_again};
 use super::spec::{self, Shape};
 use super::standing::{Code, Making, Standing, State};
 use super::{Made, Message, is_fatal};
 use crate::config::Settings;
-use crate::deliver::{Heirs, Lanes, Left, Outside, Rest};
+use crate::deliver::{Heirs, Lanes, Outside, Rest};
+use crate::plugin::Maker;
 use crate::plugin::set::{Look, Member, Problem, Set};
-use crate::plugin::{CreateError, Maker};
 use crate::source::fence::SourceHandle;
 
 /// What no event has told of (a mode above a directory, a file system across a network) is found after so long.
@@ -37,7 +39,10 @@ pub(super) struct Keeper {
     messages: Sender<Message>,
     /// A ring of the bell lies in the inbox: so that is bounded by the makings and changes under way, and one.
     is_rung: Arc<AtomicBool>,
-    standings: BTreeMap<String, Standing>,
+    pub(super) standings: BTreeMap<String, Standing>,
+    /// What the files came to when they were last looked at.
+    pub(super) last_look: Look,
+    pub(super) board: Arc<Board>,
     /// What has been said of files that do not run, so that it is said once.
     said: HashSet<String>,
     /// What has been said otherwise. Bounded by the code that was ever there.
@@ -52,10 +57,10 @@ impl Keeper {
         settings: Settings,
         set: Set,
         maker: Maker,
-        (lanes, outside): (Arc<Lanes>, &Outside),
+        (lanes, outside, board): (Arc<Lanes>, &Outside, Arc<Board>),
         messages: Sender<Message>,
     ) -> Keeper {
-        let (is_rung, standings, said, told) = Default::default();
+        let (is_rung, standings, said, told, last_look) = Default::default();
         let source = outside.source.clone();
         let look_at = Instant::now();
         let makings = 0;
@@ -68,6 +73,8 @@ impl Keeper {
             messages,
             is_rung,
             standings,
+            last_look,
+            board,
             said,
             told,
             makings,
@@ -86,11 +93,19 @@ impl Keeper {
     /// What was asked for cannot be made.
     pub(super) fn begin(&mut self, look: Look, since: u64) -> Result<()> {
         self.said.extend(look.problems.iter().map(text));
-        for member in look.members {
-            let code = Code::of(&member.library, Shape::of(&member)?);
+        for member in &look.members {
+            let mut standing = Standing::new(State::Absent);
+            standing.making = Some(Making { hash: member.library.hash, number: 0, since: Instant::now() });
+            self.standings.insert(member.settings.name.clone(), standing);
+        }
+        let members = look.members.clone();
+        self.last_look = look;
+        self.post();
+        for member in &members {
+            let code = Code::of(&member.library, Shape::of(member)?);
             let name = member.settings.name.clone();
-            spec::say_fewer_workers(&member);
-            let made = spec::of(&self.settings, &member, &self.maker)
+            spec::say_fewer_workers(member);
+            let made = spec::of(&self.settings, member, &self.maker)
                 .and_then(|spec| self.lanes.prepare(spec, since))
                 .and_then(|prepared| self.lanes.admit(prepared));
             let standing = match made {
@@ -98,12 +113,13 @@ impl Keeper {
                 Err(error) if is_fatal(member.by) => return Err(error),
                 Err(error) => {
                     let mut standing = Standing::new(State::Absent);
-                    let pause = standing.has_failed(code.hash, may_work_later(&error), Instant::now());
+                    let pause = standing.has_failed(code.hash, failure(&error), Instant::now());
                     error!("{error:#}; {}", when_again(pause));
                     standing
                 }
             };
             self.standings.insert(name, standing);
+            self.post();
         }
         Ok(())
     }
@@ -126,6 +142,7 @@ impl Keeper {
             if self.turn(inbox) {
                 return;
             }
+            self.post();
         }
     }
 
@@ -179,8 +196,10 @@ impl Keeper {
         for member in &look.members {
             self.place(member);
         }
+        let is_unsettled = look.is_unsettled;
+        self.last_look = look;
         let now = Instant::now();
-        let soon = now + if look.is_unsettled { LOOK_SOON } else { LOOK_EVERY };
+        let soon = now + if is_unsettled { LOOK_SOON } else { LOOK_EVERY };
         let again = self.standings.values().filter_map(|standing| standing.again(now));
         self.look_at = again.fold(soon, Instant::min);
     }
@@ -190,7 +209,7 @@ impl Keeper {
         let name = member.settings.name.as_str();
         let shape = match Shape::of(member) {
             Ok(shape) => shape,
-            Err(error) => return self.say_once(&format!("{error:#}")),
+            Err(error) => return self.cannot_run(member, &error),
         };
         let code = Code::of(&member.library, shape);
         let now = Instant::now();
@@ -215,10 +234,10 @@ impl Keeper {
         let name = member.settings.name.clone();
         let spec = match spec::of(&self.settings, member, &self.maker) {
             Ok(spec) => spec,
-            Err(error) => return self.say_once(&format!("{error:#}")),
+            Err(error) => return self.cannot_run(member, &error),
         };
         self.makings += 1;
-        let making = Making { hash, number: self.makings };
+        let making = Making { hash, number: self.makings, since: Instant::now() };
         let (lanes, messages) = (Arc::clone(&self.lanes), self.messages.clone());
         let (of, since) = (name.clone(), member.since_nanos);
         let make = move || {
@@ -259,7 +278,7 @@ impl Keeper {
             Err(error) => {
                 let Some(standing) = self.standings.get_mut(name) else { return };
                 let is_news = standing.is_news(making.hash);
-                let pause = standing.has_failed(making.hash, may_work_later(&error), Instant::now());
+                let pause = standing.has_failed(making.hash, failure(&error), Instant::now());
                 say_failed(is_news, &error, goes_on.as_ref(), pause);
             }
         }
@@ -315,6 +334,15 @@ impl Keeper {
         }
     }
 
+    /// No lane can be made of it, or none of this code.
+    fn cannot_run(&mut self, member: &Member, error: &Error) {
+        let why = format!("{error:#}");
+        let name = member.settings.name.clone();
+        let standing = self.standings.entry(name).or_insert_with(|| Standing::new(State::Absent));
+        standing.has_failed(member.library.hash, (why.clone(), false), Instant::now());
+        self.say_once(&why);
+    }
+
     fn stand(&mut self, name: &str, state: State) {
         if let Some(standing) = self.standings.get_mut(name) {
             standing.state = state;
@@ -337,38 +365,4 @@ impl Keeper {
 
 fn text(problem: &Problem) -> String {
     format!("{:#}", problem.error)
-}
-
-/// What the plugin rejects it will reject again.
-fn may_work_later(error: &Error) -> bool {
-    !error.chain().any(|cause| matches!(cause.downcast_ref(), Some(CreateError::Rejected(_))))
-}
-
-fn when_again(pause: Option<Duration>) -> String {
-    match pause {
-        Some(pause) => format!("it is left out, and tried again in {pause:.0?}"),
-        None => "it is left out until its file changes".to_owned(),
-    }
-}
-
-/// The first failure is said; the others are there for who looks closer.
-fn say_failed(is_news: bool, error: &Error, goes_on: Option<&Code>, pause: Option<Duration>) {
-    let then = goes_on.map_or_else(|| when_again(pause), |code| format!("{code} goes on"));
-    if is_news { warn!("{error:#}; {then}") } else { debug!("{error:#}; {then}") }
-}
-
-fn say_departed(name: &str, left: Option<Left>, is_followed: bool) {
-    match left {
-        None if is_followed => debug!("what ran as plugin `{name}` before has gone"),
-        None => info!("plugin `{name}` has gone"),
-        // What it had not begun is found by what runs now.
-        Some(Left::Named { count, .. }) if is_followed => {
-            debug!("what ran as plugin `{name}` before has gone, and left {count} events to what runs now");
-        }
-        Some(left) => {
-            left.say();
-            let who = if is_followed { "by what runs now" } else { "when it is back" };
-            info!("plugin `{name}` has gone; what it left is handled {who}");
-        }
-    }
 }

@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `keeper` | the thread: looks at the files, compares, acts |
 //! | `standing` | where each instance stands |
+//! | `board` | what of that is shown to who asks |
+//! | `report` | what the log says of it |
 //! | `spec` | what a lane is made of, by the settings and the library |
 //!
 //! | what happens to a file | what is done |
@@ -19,8 +21,10 @@
 //!
 //! One thread does this, and never waits for a plugin: what is made anew is made on threads of its own.
 
+mod board;
 mod keeper;
 mod spec;
+mod report;
 mod standing;
 
 use std::sync::Arc;
@@ -38,6 +42,7 @@ use crate::deliver::{Heirs, Lanes, Outside, Prepared, enter_deaths};
 use crate::plugin::set::{By, Look, Problem, Set};
 use crate::plugin::{Loader, Maker};
 
+pub use board::{Board, NotRun, Posted, Posting};
 pub use spec::check;
 
 /// So long the start waits for files that somebody is writing to.
@@ -119,6 +124,7 @@ impl Roster {
         (loader, maker): (Loader, Maker),
         outside: impl FnOnce() -> Result<Outside>,
         since: u64,
+        board: &Arc<Board>,
     ) -> Result<(Roster, Arc<Lanes>, Outside)> {
         let mut set = Set::new(loader);
         let look = first_look(&mut set, &settings)?;
@@ -128,8 +134,10 @@ impl Roster {
         let outside = outside()?;
         enter_deaths(&outside, |name| spec::policy_of(name, &look.members, &settings))?;
         let lanes = Arc::new(Lanes::new(spec::terms(&settings), outside.clone()));
+        board.shows(&lanes);
         let (messages, inbox) = channel();
-        let mut keeper = Keeper::new(settings, set, maker, (Arc::clone(&lanes), &outside), messages);
+        let parts = (Arc::clone(&lanes), &outside, Arc::clone(board));
+        let mut keeper = Keeper::new(settings, set, maker, parts, messages);
         let admitted = keeper.begin(look, since);
         if let Err(error) = admitted {
             lanes.stop(Instant::now());

@@ -37,6 +37,7 @@ pub(super) enum State {
 pub(super) struct Making {
     pub(super) hash: u64,
     pub(super) number: u64,
+    pub(super) since: Instant,
 }
 
 /// The code that runs, or is to.
@@ -60,6 +61,7 @@ struct Failed {
     times: u32,
     /// `None`: nothing but other code can help.
     again: Option<Instant>,
+    why: String,
 }
 
 impl Code {
@@ -85,17 +87,27 @@ impl Standing {
     }
 
     /// This code could not be made. Returns after what pause it is tried again, if it is.
-    pub(super) fn has_failed(&mut self, hash: u64, may_work_later: bool, now: Instant) -> Option<Duration> {
+    pub(super) fn has_failed(
+        &mut self,
+        hash: u64,
+        (why, may_work_later): (String, bool),
+        now: Instant,
+    ) -> Option<Duration> {
         let times =
             self.failed.as_ref().filter(|failed| failed.hash == hash).map_or(0, |failed| failed.times);
         let pause = may_work_later.then(|| FIRST.saturating_mul(1 << times.min(16)).min(LONGEST));
-        self.failed = Some(Failed { hash, times: times + 1, again: pause.map(|pause| now + pause) });
+        self.failed = Some(Failed { hash, times: times + 1, again: pause.map(|pause| now + pause), why });
         pause
     }
 
     /// When what has failed is to be tried again, if that is still to come.
     pub(super) fn again(&self, now: Instant) -> Option<Instant> {
         self.failed.as_ref().and_then(|failed| failed.again).filter(|again| *again > now)
+    }
+
+    /// Why what has failed last has failed, and when it is tried again, if it is.
+    pub(super) fn failure(&self) -> Option<(&str, Option<Instant>)> {
+        self.failed.as_ref().map(|failed| (failed.why.as_str(), failed.again))
     }
 
     /// It runs.
@@ -121,7 +133,7 @@ mod tests {
         let (mut standing, now) = (Standing::new(State::Absent), Instant::now());
         let seconds = |n| Some(Duration::from_secs(n));
         assert!(standing.is_news(7) && standing.again(now).is_none());
-        let pauses = [(); 8].map(|()| standing.has_failed(7, true, now));
+        let pauses = [(); 8].map(|()| standing.has_failed(7, (String::new(), true), now));
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60].map(seconds));
         assert_eq!((standing.again(now), standing.again(now + LONGEST)), (Some(now + LONGEST), None));
         assert!(!standing.is_news(7) && standing.is_news(8));
@@ -130,9 +142,15 @@ mod tests {
             [(7, now), (7, later), (8, now)].map(|(hash, at)| standing.may_try(hash, at)),
             [false, true, true]
         );
-        assert_eq!(standing.has_failed(8, false, now), None, "nothing but other code can help");
+        assert_eq!(
+            standing.has_failed(8, ("no".to_owned(), false), now),
+            None,
+            "nothing but other code can help"
+        );
         assert!(!standing.may_try(8, later) && standing.may_try(7, now));
+        assert_eq!(standing.failure(), Some(("no", None)));
         standing.works();
+        assert_eq!(standing.failure(), None);
         assert!(standing.may_try(8, now));
     }
 }

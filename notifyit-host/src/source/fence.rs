@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::closes::{Counts, OnClose};
+use super::roots::{Standing, Standings};
 use super::unreached::Unreached;
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -67,6 +68,7 @@ pub struct SourceHandle {
     requests: Arc<Mutex<Vec<Request>>>,
     wake: Arc<OwnedFd>,
     pub(super) counts: Arc<Counts>,
+    pub(super) roots: Arc<Standings>,
 }
 
 impl SourceHandle {
@@ -75,7 +77,12 @@ impl SourceHandle {
     /// No descriptor left.
     pub fn new() -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(SourceHandle { requests: Arc::default(), wake: Arc::new(wake), counts: Arc::default() })
+        Ok(SourceHandle {
+            requests: Arc::default(),
+            wake: Arc::new(wake),
+            counts: Arc::default(),
+            roots: Arc::default(),
+        })
     }
 
     /// Calls back, on the source's thread, when all that the kernel has queued by now has been decoded. A source that
@@ -101,6 +108,11 @@ impl SourceHandle {
     /// is not told is to be found by looking.
     pub fn listen(&self, directories: Vec<PathBuf>, bell: impl Fn() + Send + 'static) {
         self.send(Request::Listen(directories, Bell(Box::new(bell))));
+    }
+
+    /// How each root stands, in their order. Empty before the source has looked at them.
+    pub fn roots(&self) -> Vec<Standing> {
+        self.roots.all()
     }
 
     /// Asks the source to read what is queued now, and to leave.

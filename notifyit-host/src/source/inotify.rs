@@ -122,6 +122,9 @@ impl<S: Sink> Source<S> {
             repair_at: None,
             repaired: None,
         };
+        for index in 0..source.roots.len() {
+            source.stands(index, State::Missing(now));
+        }
         source.add_roots()?;
         Ok(source)
     }

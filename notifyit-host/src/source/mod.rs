@@ -56,6 +56,8 @@ mod paths;
 pub mod shared;
 pub mod renames;
 
+pub use roots::Standing;
+
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;

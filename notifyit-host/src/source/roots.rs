@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -44,7 +45,45 @@ pub(super) enum State {
     Missing(Instant),
 }
 
+/// Is a root there, for who asks?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Watched.
+    Watched,
+    /// Polled.
+    Polled,
+    /// Not there, and waited for.
+    Missing,
+}
+
+/// All roots, in their order. Empty before the source has looked at them.
+#[derive(Debug, Default)]
+pub(super) struct Standings(Mutex<Vec<Standing>>);
+
+impl Standings {
+    pub(super) fn all(&self) -> Vec<Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, index: usize, standing: Standing) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = all.len().max(index + 1);
+        all.resize(length, Standing::Missing);
+        all[index] = standing;
+    }
+}
+
 impl<S: Sink> Source<S> {
+    pub(super) fn stands(&mut self, index: usize, state: State) {
+        let standing = match state {
+            State::Watched(..) => Standing::Watched,
+            State::Polled => Standing::Polled,
+            State::Missing(_) => Standing::Missing,
+        };
+        self.handle.roots.set(index, standing);
+        self.roots[index].state = state;
+    }
+
     /// Watches every root that is there.
     pub(super) fn add_roots(&mut self) -> Result<()> {
         for index in 0..self.roots.len() {
@@ -90,11 +129,11 @@ impl<S: Sink> Source<S> {
             );
         }
         let node = self.tree.write().add_root(watch, &name, &path);
-        self.roots[index].state = State::Watched(node, sys::identity_of(&top.directory)?);
+        self.stands(index, State::Watched(node, sys::identity_of(&top.directory)?));
         let added = self.watch_beneath(&top, node, &mut HashSet::new());
         if added.is_err() || self.tree.read().wd(node).is_none() {
             self.drop_subtree(node);
-            self.roots[index].state = State::Missing(Instant::now() + LOOK_EVERY);
+            self.stands(index, State::Missing(Instant::now() + LOOK_EVERY));
         }
         added
     }
@@ -104,7 +143,7 @@ impl<S: Sink> Source<S> {
         let root = &self.roots[index].root;
         let node = self.tree.write().add_root(watch_id(index), &root.name, &root.path);
         self.rescans.repeat(Order::Poll { root: node, turn }, root.poll_every, Instant::now());
-        self.roots[index].state = State::Polled;
+        self.stands(index, State::Polled);
     }
 
     /// Looks for the roots that are not there. Returns when to look again.
@@ -123,7 +162,7 @@ impl<S: Sink> Source<S> {
     }
 
     fn look_for_root(&mut self, index: usize, now: Instant) {
-        self.roots[index].state = State::Missing(now + LOOK_EVERY);
+        self.stands(index, State::Missing(now + LOOK_EVERY));
         let path = self.roots[index].root.path.clone();
         if !matches!(sys::stat_followed(&path), Ok(Some(stat)) if stat.is_directory()) {
             return;
@@ -154,7 +193,7 @@ impl<S: Sink> Source<S> {
             None => warn!("{path:?} is gone: removed, renamed or unmounted; waiting for it to come back"),
         }
         self.drop_subtree(node);
-        self.roots[index].state = State::Missing(Instant::now());
+        self.stands(index, State::Missing(Instant::now()));
     }
 
     pub(super) fn say_failed(&mut self, path: &Path, error: &anyhow::Error) {

@@ -1,0 +1,104 @@
+//! A status for people.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::state::time;
+use super::status::{HostState, NotRun, NotRunState, Plugin, PluginState, Status, Watch, WatchState};
+use crate::config::Isolation;
+use crate::log::one_line;
+use crate::stdout::columns;
+
+pub(super) fn text(status: &Status) -> String {
+    let Status { version, pid, since, .. } = status;
+    let state = match status.state {
+        HostState::Starting => "starting",
+        HostState::Running => "running",
+        HostState::Stopping => "stopping",
+    };
+    let up = time(Duration::from_millis(status.up_ms));
+    let mut text = format!(
+        "notifyit {} {state}, process {pid}, since {} ({up})\n\n",
+        one_line(version),
+        one_line(since)
+    );
+    let head = ["WATCH", "STATE", "DIRECTORY"].map(str::to_owned);
+    text += &columns(&[vec![head], status.watches.iter().map(watch).collect()].concat());
+    let head = ["PLUGIN", "STATE", "RUNS", "UNDER WAY", "HANDLED", "FAILED", "REJECTED", "GIVEN UP", "FILE"];
+    let plugins: Vec<_> = status.plugins.iter().map(plugin).collect();
+    let rows = [vec![head.map(str::to_owned)], plugins, status.not_run.iter().map(not_run).collect()];
+    let _ = write!(text, "\n{}", columns(&rows.concat()));
+    let said = status.plugins.iter().filter(|plugin| !plugin.reason.is_empty());
+    let said = said.map(|plugin| (format!("{} is {}", plugin.name, state_of(plugin.state)), &plugin.reason));
+    let files = status.not_run.iter().map(|file| (not_run_state(file).to_owned(), &file.reason));
+    for (place, (what, reason)) in said.chain(files).enumerate() {
+        let gap = if place == 0 { "\n" } else { "" };
+        let _ = writeln!(text, "{gap}{}: {}", one_line(&what), one_line(reason));
+    }
+    text
+}
+
+fn watch(watch: &Watch) -> [String; 3] {
+    let state = match watch.state {
+        WatchState::Starting => "starting",
+        WatchState::Ok => "ok",
+        WatchState::Polled => "polled",
+        WatchState::Missing => "missing",
+    };
+    [one_line(&watch.name).into_owned(), state.to_owned(), one_line(&watch.path.shown()).into_owned()]
+}
+
+fn plugin(plugin: &Plugin) -> [String; 9] {
+    [
+        one_line(&plugin.name).into_owned(),
+        state_of(plugin.state).to_owned(),
+        runs(plugin),
+        format!("{} of {}", plugin.under_way, plugin.queue),
+        plugin.handled.to_string(),
+        plugin.failed.to_string(),
+        plugin.rejected.to_string(),
+        plugin.given_up.to_string(),
+        file(plugin.file.as_deref()),
+    ]
+}
+
+/// Where it runs: the processes of its workers.
+fn runs(plugin: &Plugin) -> String {
+    if plugin.isolation == Isolation::Inline {
+        return "inline".to_owned();
+    }
+    let processes = plugin.workers.iter().filter_map(|worker| worker.process);
+    let processes: Vec<String> = processes.map(|process| process.to_string()).collect();
+    if processes.is_empty() { "no process".to_owned() } else { processes.join(" ") }
+}
+
+fn not_run(not_run: &NotRun) -> [String; 9] {
+    let mut row = ["-"; 9].map(str::to_owned);
+    row[1] = not_run_state(not_run).to_owned();
+    row[8] = file(not_run.file.as_deref());
+    row
+}
+
+fn file(file: Option<&str>) -> String {
+    file.map_or("-".to_owned(), |file| one_line(file).into_owned())
+}
+
+fn state_of(state: PluginState) -> &'static str {
+    match state {
+        PluginState::Draining => "draining",
+        PluginState::Stuck => "stuck",
+        PluginState::Failing => "failing",
+        PluginState::Failed => "failed",
+        PluginState::Starting => "starting",
+        PluginState::Changing => "changing",
+        PluginState::Behind => "behind",
+        PluginState::Running => "running",
+    }
+}
+
+fn not_run_state(not_run: &NotRun) -> &'static str {
+    match not_run.state {
+        NotRunState::Refused => "refused",
+        NotRunState::Quarantined => "quarantined",
+    }
+}
