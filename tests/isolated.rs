@@ -9,6 +9,7 @@ mod panics;
 mod instances;
 mod lanes;
 mod shutdown;
+mod status;
 mod state;
 mod retries;
 mod dead;

@@ -14,6 +14,7 @@ mod compat;
 mod lanes;
 mod processes;
 mod shutdown;
+mod status;
 mod state;
 mod subscriptions;
 mod retries;

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, open, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, StatxFlags, fchmod, flock, open, statat, statx, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -29,8 +31,7 @@ pub(super) struct Place {
     pub(super) listener: UnixListener,
     directory: OwnedFd,
     name: OsString,
-    /// The file: device and inode.
-    file: (u64, u64),
+    file: File,
 }
 
 impl Place {
@@ -56,9 +57,9 @@ impl Place {
         let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let place = Place {
             listener: UnixListener::from(socket),
+            file: file(&directory, name)?,
             directory,
             name: name.to_owned(),
-            file: (stat.st_dev, stat.st_ino),
         };
         if !(Mode::RWXG | Mode::RWXO).intersection(Mode::from_raw_mode(stat.st_mode)).is_empty() {
             bail!("its file system lets others connect; name another place with --socket");
@@ -68,6 +69,14 @@ impl Place {
         let _ = flock(&place.directory, FlockOperation::Unlock);
         Ok(place)
     }
+}
+
+/// Which file it is: its inode, and, for that may be used again at once, when it was made.
+type File = (u64, i64, u32);
+
+fn file(directory: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    let told = statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?;
+    Ok((told.stx_ino, told.stx_btime.tv_sec, told.stx_btime.tv_nsec))
 }
 
 /// Another host listens there; which one.
@@ -91,8 +100,7 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let there = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
-        if there.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file) {
+        if file(&self.directory, &self.name).is_ok_and(|there| there == self.file) {
             let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
     }
