@@ -10,8 +10,8 @@ use super::{SOCKET, host, status};
 
 fn connected(host: &Running) -> UnixStream {
     let stream = UnixStream::connect(host.temp().join(SOCKET)).expect("the host listens");
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).expect("it is no zero");
+    stream.set_write_timeout(Some(DEADLINE)).expect("it is no zero");
     stream
 }
 
@@ -20,7 +20,7 @@ fn answer(mut stream: UnixStream) -> String {
     let mut all = Vec::new();
     // What it has not read makes the end a reset.
     let _ = stream.read_to_end(&mut all);
-    String::from_utf8(all).unwrap()
+    String::from_utf8(all).expect("it is JSON")
 }
 
 #[test]

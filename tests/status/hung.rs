@@ -51,6 +51,28 @@ fn a_call_and_a_flush_that_hang_are_asked() {
     }
 }
 
+/// Without a timeout nobody says how long is too long; but what is in hand is recorded in a state directory.
+#[test]
+fn what_is_in_hand_without_a_timeout_the_flight_recorder_knows() {
+    if inline_only("what a process of its own has in hand is not recorded") {
+        return;
+    }
+    let host = host().plugin("recorder").set("recorder.hold='{temp}/hold'").args(["--state-dir", "state"]);
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["holding"]);
+    let recorder = plugin(&host, "recorder").expect("it runs");
+    let in_hand = &recorder["workers"][0]["in_hand"];
+    assert_eq!((&in_hand["path"], &in_hand["late"]), (&host.path("a.txt").to_str().into(), &false.into()));
+    fs::remove_file(hold).unwrap();
+    host.handled("recorder", "a.txt");
+    host.wait_for("nothing to be in hand", |host| {
+        plugin(host, "recorder")?["workers"][0]["in_hand"].is_null().then_some(())
+    });
+    host.stop().success();
+}
+
 #[test]
 fn a_stop_that_hangs_in_shutdown_is_asked() {
     let host = with_build("hang-end").set("recorder.hold_end='{temp}/hold'").args(["--grace", "60s"]);

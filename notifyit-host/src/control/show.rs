@@ -102,3 +102,45 @@ fn not_run_state(not_run: &NotRun) -> &'static str {
         NotRunState::Quarantined => "quarantined",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    const JSON: &str = r#"{"v":1,"version":"0.1.0","pid":7,"state":"running","since":"2026-01-31T12:00:00Z",
+        "up_ms":61000,"new":[],
+        "watches":[{"name":"in","path":"/srv/in","state":"ok"},{"name":"b","path_base64":"L/8=","state":"missing"}],
+        "plugins":[
+            {"name":"print","state":"running","reason":"","file":"/p/a.so","version":"1","isolation":"inline",
+             "next_try_ms":null,"under_way":0,"queue":65536,"handled":12,"failed":0,"rejected":0,"given_up":0,"gone":0,
+             "workers":[{"process":null,"stage":"works","stage_ms":3,"in_hand":null}]},
+            {"name":"to-do","state":"stuck","reason":"it is at \"/x\"\u001b","file":null,"version":null,
+             "isolation":"process","next_try_ms":1,"under_way":1,"queue":8,"handled":0,"failed":3,"rejected":1,
+             "given_up":2,"gone":0,"workers":[{"process":11,"stage":"works","stage_ms":3,"in_hand":null},
+             {"process":12,"stage":"changes-over","stage_ms":3,"in_hand":{"path":"/x","since_ms":9,"late":true}}]}],
+        "not_run":[{"file":"/p/x.so","state":"quarantined","reason":"it crashes"}]}"#;
+
+    #[test]
+    fn a_status_is_a_head_two_tables_and_the_reasons() {
+        let status: Status = serde_json::from_str(JSON).unwrap();
+        expect![[r#"
+            notifyit 0.1.0 running, process 7, since 2026-01-31T12:00:00Z (1m 1s)
+
+            WATCH  STATE    DIRECTORY
+            in     ok       /srv/in
+            b      missing  /�
+
+            PLUGIN  STATE        RUNS    UNDER WAY   HANDLED  FAILED  REJECTED  GIVEN UP  FILE
+            print   running      inline  0 of 65536  12       0       0         0         /p/a.so
+            to-do   stuck        11 12   1 of 8      0        3       1         2         -
+            -       quarantined  -       -           -        -       -         -         /p/x.so
+
+            to-do is stuck: it is at "/x"\u{1b}
+            quarantined: it crashes
+        "#]]
+        .assert_eq(&text(&status));
+        let whole = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&whole).unwrap(), status);
+    }
+}

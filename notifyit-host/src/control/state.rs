@@ -11,6 +11,9 @@ use crate::roster::Posting;
 /// Of a message so much is shown.
 const LONGEST: usize = 1024;
 
+/// A call that takes longer is worth a word where nobody has said how long it may take.
+const LONG: Duration = Duration::from_secs(10);
+
 /// What is to be said, and of which state.
 type Said = (PluginState, String);
 
@@ -90,12 +93,18 @@ fn of_worker(worker: &WorkerView, who: &str, lane: &LaneView) -> Option<Said> {
             Some((PluginState::Starting, format!("{who} waits for the one that had its name before")))
         }
         Stage::Starts | Stage::Ready | Stage::Works | Stage::Gone => {
-            let (in_hand, timeout) = (worker.in_hand.as_ref()?, lane.timeout?);
-            (in_hand.since > timeout).then(|| {
-                let what = in_hand.path.as_ref().map_or("its flush".to_owned(), |path| format!("{path:?}"));
-                let (took, timeout) = (time(in_hand.since), time(timeout));
-                (PluginState::Stuck, format!("{who} is at {what} for {took}, over its timeout of {timeout}"))
-            })
+            let in_hand = worker.in_hand.as_ref()?;
+            let what = in_hand.path.as_ref().map_or("its flush".to_owned(), |path| format!("{path:?}"));
+            let at = format!("{who} is at {what} for {}", time(in_hand.since));
+            match lane.timeout {
+                Some(timeout) if in_hand.since > timeout => {
+                    Some((PluginState::Stuck, format!("{at}, over its timeout of {}", time(timeout))))
+                }
+                None if in_hand.since > LONG => {
+                    Some((PluginState::Running, format!("{at}; it has no timeout")))
+                }
+                _ => None,
+            }
         }
     }
 }
@@ -172,4 +181,121 @@ pub(super) fn time(duration: Duration) -> String {
         return format!("{:.1}s", duration.as_secs_f64());
     }
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::Pausing;
+    use crate::settle::Counts;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn works() -> WorkerView {
+        WorkerView { process: None, stage: Stage::Works, since: seconds(60), in_hand: None }
+    }
+
+    fn lane() -> LaneView {
+        LaneView {
+            name: "p".into(),
+            under_way: 3,
+            capacity: 8,
+            is_behind: false,
+            is_leaving: false,
+            pausing: None,
+            timeout: Some(seconds(1)),
+            workers: vec![works()],
+            counts: Counts { delivered: 1, rejected: 2, exhausted: 3, gone: 4, failed: 5 },
+        }
+    }
+
+    fn posting() -> Posting {
+        Posting {
+            name: "p".into(),
+            file: "/p.so".into(),
+            version: "1.0".into(),
+            isolation: Isolation::Inline,
+            runs: true,
+            changing: None,
+            making: None,
+            failed: None,
+        }
+    }
+
+    fn at(path: Option<&str>, since: Duration) -> WorkerView {
+        WorkerView { in_hand: Some(InHandView { path: path.map(Into::into), since }), ..works() }
+    }
+
+    #[track_caller]
+    fn check(posting: Option<Posting>, lane: Option<LaneView>, state: PluginState, reason: &str) {
+        let now = Instant::now();
+        // What the roster has put up was put up a while ago.
+        let plugin = plugin(posting.as_ref(), lane.as_ref(), now);
+        assert_eq!((plugin.state, plugin.reason.as_str()), (state, reason));
+    }
+
+    #[test]
+    fn what_a_lane_does_is_its_state_and_the_gravest_comes_first() {
+        check(Some(posting()), Some(lane()), PluginState::Running, "");
+        let stuck = LaneView { workers: vec![at(Some("/in/a\nb"), seconds(3))], ..lane() };
+        let why = r#"it is at "/in/a\nb" for 3.0s, over its timeout of 1.0s"#;
+        check(Some(posting()), Some(stuck), PluginState::Stuck, why);
+        let workers = vec![works(), at(None, seconds(90)), at(Some("/in/b"), Duration::ZERO)];
+        let behind = LaneView { is_behind: true, workers, ..lane() };
+        let why = "worker 2 is at its flush for 1m 30s, over its timeout of 1.0s; more events came than the 8 it \
+                   queues; the others' files are looked for when there is room";
+        check(Some(posting()), Some(behind), PluginState::Stuck, why);
+        let untimed = LaneView { timeout: None, workers: vec![at(Some("/a"), seconds(11))], ..lane() };
+        check(
+            Some(posting()),
+            Some(untimed),
+            PluginState::Running,
+            r#"it is at "/a" for 11s; it has no timeout"#,
+        );
+        let pausing = |next| Some(Pausing { since: seconds(20), next, why: "x".repeat(2000) });
+        let failing = LaneView { pausing: pausing(seconds(2)), ..lane() };
+        let why = format!("{}…; pauses for 20s so far, next try in 2.0s", "x".repeat(LONGEST));
+        check(Some(posting()), Some(failing.clone()), PluginState::Failing, &why);
+        let plugin = plugin(Some(&posting()), Some(&failing), Instant::now());
+        assert_eq!(plugin.next_try_ms, Some(2000));
+        let counts = (plugin.handled, plugin.rejected, plugin.given_up, plugin.gone, plugin.failed);
+        assert_eq!((plugin.under_way, plugin.queue, counts), (3, 8, (1, 2, 3, 4, 5)));
+    }
+
+    #[test]
+    fn what_comes_and_what_goes_says_so() {
+        let goes = "it takes no more events, and goes when it is through";
+        let leaving = LaneView { is_leaving: true, ..lane() };
+        check(None, Some(leaving.clone()), PluginState::Draining, goes);
+        let ends = WorkerView { stage: Stage::Ends, since: seconds(4), ..works() };
+        let why = format!("{goes}; the last call of it takes 4.0s so far");
+        check(None, Some(LaneView { workers: vec![ends], ..leaving }), PluginState::Draining, &why);
+        let waits = WorkerView { stage: Stage::Ready, ..works() };
+        let why = "it waits for the one that had its name before";
+        let waiting = LaneView { workers: vec![waits], ..lane() };
+        check(Some(posting()), Some(waiting), PluginState::Starting, why);
+        let absent = Posting { runs: false, ..posting() };
+        check(Some(absent.clone()), None, PluginState::Starting, "it has not been made yet");
+        let failed = Posting { failed: Some(("no way".into(), None)), ..absent };
+        check(Some(failed.clone()), None, PluginState::Failed, "no way; left out until its file changes");
+        let beside = Posting { runs: true, ..failed };
+        let why = "no way; the old code goes on, left out until its file changes";
+        check(Some(beside), Some(lane()), PluginState::Running, why);
+        let changing = Posting { changing: Some(("1 (a)".into(), "2 (b)".into())), ..posting() };
+        check(Some(changing), Some(lane()), PluginState::Changing, "2 (b) takes over from 1 (a)");
+    }
+
+    #[test]
+    fn times_are_short() {
+        let shown = [0, 900, 9_960, 61_500, 90_061_000].map(|ms| time(Duration::from_millis(ms)));
+        assert_eq!(shown, ["0.0s", "0.9s", "10.0s", "1m 1s", "1day 1h 1m 1s"]);
+    }
+
+    #[test]
+    fn a_message_is_cut_between_two_characters() {
+        assert_eq!(shortened("a\nb"), r"a\nb");
+        assert_eq!(shortened(&"ü".repeat(600)), format!("{}…", "ü".repeat(512)));
+    }
 }

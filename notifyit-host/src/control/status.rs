@@ -115,7 +115,7 @@ pub(super) struct Worker {
     pub(super) process: Option<u32>,
     pub(super) stage: WorkerStage,
     pub(super) stage_ms: u64,
-    /// Known of inline plugins with a `timeout`.
+    /// Known of inline plugins with a `timeout`, or where there is a state directory.
     pub(super) in_hand: Option<InHand>,
 }
 

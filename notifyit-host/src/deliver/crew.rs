@@ -171,6 +171,7 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
 fn work(mut worker: Worker, recorders: &Recorders, made: &SyncSender<Made>, begins: &Receiver<()>) {
     let recorder = recorders.open(&worker.lane.name);
     let _is_watched = recorder.watch_this_thread();
+    let _ = worker.desk().glance.set(recorder.glance());
     worker.attempt.recorder = recorder;
     worker.desk().enters(Stage::Starts);
     let result = worker.make_instance();

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::FileEvent;
+use crate::settle::recorder::Glance;
 
 /// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(super) struct Desk {
     pub(super) in_hand: InHand,
     /// The process that its instance lives in. 0: this one, or none.
     process: AtomicU32,
+    /// What its flight recorder holds.
+    pub(super) glance: OnceLock<Glance>,
     stage: Mutex<Option<(Stage, Instant)>>,
 }
 

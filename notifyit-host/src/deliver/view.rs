@@ -10,6 +10,7 @@ use super::desk::{Desk, Stage};
 use super::lane::Lane;
 use super::pause::Pausing;
 use crate::settle::Counts;
+use crate::sys;
 
 /// A lane at one moment.
 #[derive(Debug, Clone)]
@@ -43,7 +44,7 @@ pub struct WorkerView {
     pub stage: Stage,
     /// For how long.
     pub since: Duration,
-    /// What it has in hand. Known only of inline plugins with a timeout.
+    /// What it has in hand. Of inline plugins with a timeout, or, but for flushes, with a flight recorder.
     pub in_hand: Option<InHandView>,
 }
 
@@ -75,11 +76,18 @@ impl Lane {
 impl Desk {
     fn view(&self, now: Instant) -> WorkerView {
         let (stage, since) = self.stage().unwrap_or((Stage::Starts, now));
-        let in_hand = self.in_hand.view().map(|(since, path)| InHandView {
+        let timed = self.in_hand.view().map(|(since, path)| InHandView {
             path: (!path.is_empty()).then(|| PathBuf::from(OsString::from_vec(path))),
             since: now.saturating_duration_since(since),
         });
+        let in_hand = timed.or_else(|| self.recorded());
         WorkerView { process: self.process(), stage, since: now.saturating_duration_since(since), in_hand }
+    }
+
+    fn recorded(&self) -> Option<InHandView> {
+        let in_hand = self.glance.get()?.in_hand()?;
+        let since = Duration::from_nanos(sys::wall_nanos().saturating_sub(in_hand.began_nanos));
+        Some(InHandView { path: Some(in_hand.path), since })
     }
 }
 

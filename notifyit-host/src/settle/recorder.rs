@@ -61,6 +61,10 @@ pub struct Recorder {
     file: PathBuf,
 }
 
+/// A look at what a recorder holds, from any thread.
+#[derive(Debug, Clone, Default)]
+pub struct Glance(Weak<Page>);
+
 /// What a worker begins.
 #[derive(Debug)]
 pub struct Begun<'a> {
@@ -180,6 +184,11 @@ impl Inner {
 }
 
 impl Recorder {
+    /// For who wants to know what is in hand.
+    pub fn glance(&self) -> Glance {
+        Glance(self.page.as_ref().map(Arc::downgrade).unwrap_or_default())
+    }
+
     /// For as long as this is kept, it is noted if the process dies on this thread.
     pub fn watch_this_thread(&self) -> Option<Watched> {
         self.page.as_ref().map(|page| death::watch(page, DEATH))
@@ -197,6 +206,16 @@ impl Recorder {
         if let Some(page) = &self.page {
             sheet::clear(page);
         }
+    }
+}
+
+impl Glance {
+    /// What is in hand. While that changes, nothing: the page's checksum tells.
+    pub fn in_hand(&self) -> Option<InHand> {
+        let page = self.0.upgrade()?;
+        let bytes: Vec<u8> =
+            page.iter().flat_map(|word| word.load(Ordering::Acquire).to_ne_bytes()).collect();
+        sheet::read(&bytes).ok()?.in_hand
     }
 }
 

@@ -64,3 +64,22 @@ fn without_a_state_directory_or_a_page_nothing_is_recorded() {
         assert_eq!(recorders.deaths(), []);
     }
 }
+
+#[test]
+fn what_is_in_hand_can_be_seen_from_another_thread_as_long_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorders = Recorders::in_directory(directory.path()).unwrap();
+    let recorder = recorders.open("a");
+    let glance = recorder.glance();
+    assert_eq!(glance.in_hand(), None);
+    begin(&recorder, &version());
+    let seen = std::thread::spawn(move || (glance.in_hand(), glance)).join().unwrap();
+    let (in_hand, glance) = seen;
+    assert_eq!(in_hand.map(|in_hand| in_hand.path), Some("/in/a".into()));
+    recorder.end();
+    assert_eq!(glance.in_hand(), None);
+    begin(&recorder, &version());
+    drop(recorder);
+    assert_eq!(glance.in_hand(), None);
+    assert_eq!(Recorder::default().glance().in_hand(), None);
+}
