@@ -6,9 +6,9 @@ use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 
 use self::beneath::refuse_plugins_beneath;
 use crate::config::{self, Missing, Settings, WatchSettings};
-use crate::control::{self, Control, Facts, Phase};
+use crate::control::{self, Control, Facts, Phase, Spot};
 use crate::deliver::{Lanes, Left, Outside, Places};
 use crate::event::{Happened, WatchId};
 use crate::plugin::set::Set;
@@ -55,7 +55,8 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let (stop, stops) = channel();
     let begun = Arc::new(AtomicBool::new(false));
     let recorders = recorders(settings)?;
-    listen_for_signals(stop.clone(), Arc::clone(&begun), recorders.clone())?;
+    let socket = Arc::new(OnceLock::new());
+    listen_for_signals(stop.clone(), Arc::clone(&begun), (recorders.clone(), Arc::clone(&socket)))?;
     stop_on_panic(stop.clone());
     let asks = stop.clone();
     let services = Services::new(move |name, reason| {
@@ -66,6 +67,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     // Before any plugin is made, which may hang.
     let facts = Arc::new(Facts::new(settings));
     let control = listen_for_questions(settings, &facts)?;
+    control.iter().for_each(|control| drop(socket.set(Arc::clone(&control.spot))));
     let roots = settings.watches.iter().map(|watch| watch.path.clone()).collect();
     let maker = Maker::new(services, THIS_PROGRAM, roots);
     let (roster, lanes, outside) = Roster::start(
@@ -296,20 +298,28 @@ fn roots(settings: &Settings) -> Vec<Root> {
 
 /// The first signal stops in an orderly way, the second at once. Before any event is taken the first does so, too:
 /// a plugin that hangs in its `new`, or a dead file system, would keep the start from ending.
-fn listen_for_signals(stop: Sender<Stop>, begun: Arc<AtomicBool>, recorders: Recorders) -> Result<()> {
+fn listen_for_signals(
+    stop: Sender<Stop>,
+    begun: Arc<AtomicBool>,
+    (recorders, socket): (Recorders, Arc<OnceLock<Arc<Spot>>>),
+) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to listen for signals")?;
     sys::take_back_children().context("failed to listen for signals")?;
+    let leave = move |status| {
+        socket.get().into_iter().for_each(|socket| socket.remove());
+        // No exit handlers: plugins are at work on other threads.
+        signal_hook::low_level::exit(status);
+    };
     let listen = move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
                 warn!("a second signal: leaving at once");
                 recorders.host_has_stopped();
-                // No exit handlers: plugins are at work on other threads.
-                signal_hook::low_level::exit(1);
+                leave(1);
             }
             if !begun.load(Ordering::Acquire) {
                 info!("stopping after {} during the start", name_of(signal));
-                signal_hook::low_level::exit(0);
+                leave(0);
             }
             let _ = stop.send(Stop::Signal(signal));
         }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use notifyit_tests::{Host, Place, Running};
+use notifyit_tests::{Host, Place, Running, recorder};
 use rustix::process::Signal;
 
 use super::{SOCKET, ask, host, status};
@@ -157,6 +157,34 @@ fn without_any_place_there_is_no_socket_and_one_that_nobody_asked_for_is_no_must
     host.stop().success();
     let host = Host::new().plugin("print").args(["--socket", "/no/such/directory/socket"]);
     host.run().code(1).one_error(&["failed to listen at", "No such file or directory"]);
+}
+
+#[test]
+fn a_host_that_leaves_at_once_leaves_no_socket() {
+    // During the start, and by a second signal.
+    let host = host();
+    let out = host.temp().join("recorder.jsonl");
+    fs::write(host.plugins().join("libnotifyit_recorder.so"), recorder("hang-new")).expect("it is ours");
+    let host = host.env("RECORDER_OUT", out).set("recorder.hold_new='{temp}/hold'");
+    host.aside("hold", "");
+    let host = host.spawn();
+    host.logged(&["holding"]);
+    status(&host);
+    let exit = host.stop();
+    exit.success();
+    assert!(!exit.temp().join(SOCKET).exists());
+
+    let host = super::host().plugin("recorder").set("recorder.hold='{temp}/hold'").args(["--grace", "60s"]);
+    host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["holding"]);
+    host.signal(Signal::TERM);
+    host.logged(&["stopping after SIGTERM"]);
+    host.signal(Signal::TERM);
+    let exit = host.wait();
+    exit.code(1);
+    assert!(!exit.temp().join(SOCKET).exists());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::error;
 
 use super::facts::Facts;
-use super::place::Place;
+use super::place::{Place, Spot};
 
 /// So many connections at once. When another comes, the oldest is closed.
 const MOST: usize = 8;
@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The control socket of a host. Its drop ends the thread, and removes the socket.
 #[derive(Debug)]
 pub struct Control {
+    /// For who leaves without its drop.
+    pub spot: Arc<Spot>,
     stop: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,6 +42,7 @@ impl Control {
     /// Another host answers there; the socket cannot be made.
     pub fn start(path: &Path, facts: Arc<Facts>) -> Result<Control> {
         let place = Place::claim(path)?;
+        let spot = Arc::clone(&place.spot);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let stopped = Arc::clone(&stop);
         let answer = move || {
@@ -48,7 +51,7 @@ impl Control {
         };
         let run = move || Talks { place, open: Vec::new(), answer }.run(&stopped);
         let thread = thread::Builder::new().name("control".into()).spawn(run);
-        Ok(Control { stop, thread: Some(thread.context("failed to start a thread")?) })
+        Ok(Control { spot, stop, thread: Some(thread.context("failed to start a thread")?) })
     }
 }
 

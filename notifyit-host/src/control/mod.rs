@@ -32,7 +32,7 @@ use anyhow::Result;
 
 pub use facts::{Facts, Phase};
 pub use listener::Control;
-pub use place::is_taken;
+pub use place::{Spot, is_taken};
 
 use crate::cli::StatusArgs;
 use crate::config::{self, Environment};

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,12 @@ const MADE_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) listener: UnixListener,
+    pub(super) spot: Arc<Spot>,
+}
+
+/// Where its file is.
+#[derive(Debug)]
+pub struct Spot {
     directory: OwnedFd,
     name: OsString,
     file: File,
@@ -55,18 +62,14 @@ impl Place {
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(&socket, &address).map_err(told)?;
         let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let place = Place {
-            listener: UnixListener::from(socket),
-            file: file(&directory, name)?,
-            directory,
-            name: name.to_owned(),
-        };
+        let spot = Spot { file: file(&directory, name)?, directory, name: name.to_owned() };
+        let place = Place { listener: UnixListener::from(socket), spot: Arc::new(spot) };
         if !(Mode::RWXG | Mode::RWXO).intersection(Mode::from_raw_mode(stat.st_mode)).is_empty() {
             bail!("its file system lets others connect; name another place with --socket");
         }
         listen(&place.listener, BACKLOG)?;
         place.listener.set_nonblocking(true)?;
-        let _ = flock(&place.directory, FlockOperation::Unlock);
+        let _ = flock(&place.spot.directory, FlockOperation::Unlock);
         Ok(place)
     }
 }
@@ -100,6 +103,13 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.spot.remove();
+    }
+}
+
+impl Spot {
+    /// Removes the file, unless something else has taken its place.
+    pub fn remove(&self) {
         if file(&self.directory, &self.name).is_ok_and(|there| there == self.file) {
             let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
