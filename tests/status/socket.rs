@@ -51,7 +51,7 @@ fn that_of_a_living_host_is_left_alone() {
     // Nor if it does not answer.
     first.signal(Signal::STOP);
     let exit = Host::at(Place::clone(&first)).args(["--socket", SOCKET]).run();
-    exit.code(1).one_error(&["another host listens there"]);
+    exit.code(1).one_error(&["another host", "listens there"]);
     first.signal(Signal::CONT);
     first.stop().success();
 }
