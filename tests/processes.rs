@@ -132,6 +132,26 @@ fn a_stop_does_not_wait_for_a_hung_call_beyond_its_time_and_leaves_no_process() 
     assert_eq!(exit.lines(&["ERROR"]).len(), 0);
 }
 
+/// systemd stops a service by sending SIGTERM to all of its processes.
+#[test]
+fn a_stop_that_is_sent_to_every_process_costs_no_event_an_attempt() {
+    let host = isolated().set("recorder.hold='{temp}/hold'");
+    let hold = host.aside("hold", "");
+    let host = host.start();
+    host.write("a.txt", "x");
+    host.logged(&["holding", "a.txt"]);
+    for signal in [Signal::TERM, Signal::INT] {
+        kill_process(workers(&host)[0], signal).unwrap();
+    }
+    host.signal(Signal::TERM);
+    host.logged(&["stopping after SIGTERM"]);
+    fs::remove_file(hold).unwrap();
+    let exit = host.wait();
+    exit.success();
+    assert_eq!(exit.lines(&["WARN"]).len() + exit.lines(&["ERROR"]).len(), 0);
+    assert_eq!(exit.lines(&["stopped: 1 handled"]).len(), 1);
+}
+
 #[test]
 fn one_that_dies_between_two_events_is_started_again_and_no_event_is_blamed() {
     let host = isolated().set(r#"plugin.recorder.retry={first="10ms"}"#).start();
