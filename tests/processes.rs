@@ -203,6 +203,18 @@ fn one_that_is_stopped_is_ended_when_its_time_is_over() {
     host.stop().success();
 }
 
+/// The child holds the channel open: that ends with nobody.
+#[test]
+fn the_death_of_one_that_leaves_a_child_behind_is_seen_at_once() {
+    let host = Host::new().plugin("misbehaves").arg("--isolation").arg("process");
+    let host = host.set("misbehaves.how='leaves a child that holds its descriptors, and kills itself'");
+    let host = host.set(r#"plugin.misbehaves.retry={first="10ms"}"#).start();
+    host.write("bad", "x");
+    host.logged(&["ERROR", "misbehaves", "its process died of SIGKILL"]);
+    host.logged(&["misbehaves", "handled bad in attempt 2"]);
+    host.stop().success();
+}
+
 #[test]
 fn a_plugin_whose_panics_abort_runs_in_a_process_of_its_own_and_nowhere_else() {
     let host = Host::new();

@@ -260,6 +260,9 @@ impl Process {
                 Ok(count) => frame = &frame[count..],
                 Err(rustix::io::Errno::AGAIN) => {
                     self.look_at_time(since, patience, is_given_up)?;
+                    if self.leader.has_ended_within(Duration::ZERO) {
+                        return Err(NoAnswer::Ended);
+                    }
                     let tick = Timespec::try_from(TICK).ok();
                     let _ = poll(&mut [PollFd::new(&self.channel, PollFlags::OUT)], tick.as_ref());
                 }
@@ -277,6 +280,7 @@ impl Process {
         is_given_up: &dyn Fn() -> bool,
     ) -> Result<(Said, Vec<u8>), NoAnswer> {
         let since = Instant::now();
+        let mut has_ended = false;
         loop {
             match self.frames.next() {
                 Ok(Some(mut body)) => {
@@ -290,7 +294,12 @@ impl Process {
                 Ok(1..) => {}
                 Ok(0) => return Err(NoAnswer::Ended),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if has_ended {
+                        return Err(NoAnswer::Ended);
+                    }
                     self.look_at_time(since, patience, is_given_up)?;
+                    // A child that it has left may hold the channel open. What it said before its end is read once more.
+                    has_ended = self.leader.has_ended_within(Duration::ZERO);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(NoAnswer::Ended),

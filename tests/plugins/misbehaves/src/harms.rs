@@ -61,6 +61,10 @@ const HARMS: &[(&str, Harm)] = &[
         })
     }),
     ("leaves a child that holds its descriptors", || process::fork(1)),
+    ("leaves a child that holds its descriptors, and kills itself", || {
+        process::fork_for_long();
+        done(process::signal_itself(libc::SIGKILL))
+    }),
     ("leaves 64 children", || process::fork(64)),
     ("leaves a daemon", process::daemon),
     ("kills its parent process", process::kill_the_parent),

@@ -80,7 +80,7 @@ pub(crate) fn fork(count: u32) -> Result<()> {
         // SAFETY: the child calls nothing that is not safe after a fork.
         unsafe {
             if libc::fork() == 0 {
-                live_on();
+                live_on(LIFE);
             }
         }
     }
@@ -88,6 +88,16 @@ pub(crate) fn fork(count: u32) -> Result<()> {
 }
 
 /// In a session of its own, and nobody's child.
+/// One that outlives the patience of a test.
+pub(crate) fn fork_for_long() {
+    // SAFETY: the child calls nothing that is not safe after a fork.
+    unsafe {
+        if libc::fork() == 0 {
+            live_on(60);
+        }
+    }
+}
+
 pub(crate) fn daemon() -> Result<()> {
     // SAFETY: the children call nothing that is not safe after a fork.
     unsafe {
@@ -95,7 +105,7 @@ pub(crate) fn daemon() -> Result<()> {
         if child == 0 {
             libc::setsid();
             if libc::fork() == 0 {
-                live_on();
+                live_on(LIFE);
             }
             libc::_exit(0);
         }
@@ -103,10 +113,10 @@ pub(crate) fn daemon() -> Result<()> {
     }
 }
 
-fn live_on() -> ! {
+fn live_on(seconds: u32) -> ! {
     // SAFETY: these touch no memory.
     unsafe {
-        libc::alarm(LIFE);
+        libc::alarm(seconds);
         loop {
             libc::pause();
         }
