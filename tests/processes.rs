@@ -171,6 +171,24 @@ fn one_that_dies_between_two_events_is_started_again_and_no_event_is_blamed() {
     host.stop().success();
 }
 
+/// What lies in `/tmp` for long is removed by those who tidy up there.
+#[test]
+fn one_is_started_again_though_its_plugins_private_copy_has_been_removed() {
+    let host = isolated().set(r#"plugin.recorder.retry={first="10ms"}"#);
+    let places = host.aside("places", "");
+    fs::remove_file(&places).unwrap();
+    fs::create_dir(&places).unwrap();
+    let host = host.env("RUNTIME_DIRECTORY", &places).start();
+    let staged = fs::read_dir(&places).unwrap().next().expect("the copy lies there").unwrap().path();
+    fs::remove_dir_all(staged).unwrap();
+    let first = workers(&host)[0];
+    kill_process(first, Signal::KILL).unwrap();
+    until(|| is_gone(first)).expect("it has been killed");
+    host.write("a", "x");
+    host.handled("recorder", "a");
+    host.stop().success();
+}
+
 #[test]
 fn a_signal_that_stops_the_whole_service_ends_no_call() {
     let host = isolated().set("recorder.hold_held='{temp}/hold'");

@@ -54,9 +54,8 @@ impl PluginLibrary {
     ///
     /// The plugin's own; no process can be had.
     pub(super) fn isolate(&self, terms: &Terms) -> Result<Instance, CreateError> {
-        let copy = self.code.staged.as_ref().ok_or(CreateError::Lied)?.open();
-        let copy = copy.map_err(|error| CreateError::Failed(format!("its private copy is gone: {error}")))?;
-        Process::start(terms, &copy).map(|process| Instance::isolated(process, self.clone()))
+        let staged = self.code.staged.as_ref().ok_or(CreateError::Lied)?;
+        Process::start(terms, staged.file()).map(|process| Instance::isolated(process, self.clone()))
     }
 }
 

@@ -143,8 +143,7 @@ impl Loader {
         std::io::Seek::rewind(&mut original).map_err(|e| (Step::Stage, unstaged(&e)))?;
         let staged = self.staging.copy(&mut original, file.file_name().unwrap_or(OsStr::new("plugin")));
         let staged = staged.map_err(|e| (Step::Stage, unstaged(&e)))?;
-        let copy = staged.open().map_err(|e| (Step::Stage, unstaged(&e)))?;
-        precheck::check(&ReadCache::new(copy), LOADER)?;
+        precheck::check(&ReadCache::new(staged.file()), LOADER)?;
         Ok(staged)
     }
 }

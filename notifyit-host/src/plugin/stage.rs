@@ -68,7 +68,7 @@ fn on_disk(dir: &Path, from: &mut File, name: &OsStr) -> io::Result<Staged> {
     let path = dir.join(unique);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     // From here on whatever fails removes it.
-    let mut staged = Staged { path, hash: 0, memory: None };
+    let mut staged = Staged { file: File::open(&path)?, path, hash: 0, is_on_disk: true };
     staged.hash = transfer(from, &mut file)?;
     // A worker process that has become another user loads it by its descriptor; the directory keeps others out.
     file.set_permissions(Permissions::from_mode(0o444))?;
@@ -90,8 +90,9 @@ impl Drop for Staging {
 pub(super) struct Staged {
     path: PathBuf,
     hash: u64,
-    /// If it is no file.
-    memory: Option<File>,
+    /// Kept open: whoever tidies up `/tmp` may remove it, and a process that is started later has to load it, too.
+    file: File,
+    is_on_disk: bool,
 }
 
 impl Staged {
@@ -100,9 +101,9 @@ impl Staged {
         &self.path
     }
 
-    /// The copy, for reading.
-    pub(super) fn open(&self) -> io::Result<File> {
-        File::open(&self.path)
+    /// The copy, open for reading; whoever loads it opens it anew by its descriptor.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// FNV-1a of the content.
@@ -119,7 +120,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if self.memory.is_none() {
+        if self.is_on_disk {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -216,7 +217,7 @@ fn in_memory(from: &mut File, name: &OsStr) -> io::Result<Staged> {
     let hash = transfer(from, &mut file)?;
     fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Ok(Staged { path, hash, memory: Some(file) })
+    Ok(Staged { path, hash, file, is_on_disk: false })
 }
 
 /// The FNV-1a of a regular file's content.
@@ -315,7 +316,7 @@ mod tests {
     fn a_copy_in_memory_cannot_be_changed() {
         let parent = tempfile::tempdir().unwrap();
         let staged = Staging::Memory.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap();
-        assert!(staged.memory.as_ref().unwrap().write_at(b"y", 0).is_err());
+        assert!(staged.file.write_at(b"y", 0).is_err());
     }
 
     #[test]
