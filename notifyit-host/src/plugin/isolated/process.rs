@@ -1,7 +1,7 @@
 //! The host's end of a plugin's process.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, Write, pipe};
+use std::io::{self, ErrorKind, IoSlice, PipeWriter, pipe};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -97,10 +97,16 @@ enum Patience {
 impl Process {
     /// Starts a process that loads this plugin file, and waits until the instance is made.
     pub(in crate::plugin) fn start(terms: &Terms, plugin: &File) -> Result<Process, CreateError> {
-        let mut process = Process::spawn(terms, plugin)
-            .map_err(|error| CreateError::Failed(format!("failed to start a process for it: {error}")))?;
+        let failed = |error: io::Error| {
+            CreateError::Failed(format!("failed to start a process for it: {error}{}", remedy(&error)))
+        };
+        let (mut process, records) = Process::spawn(terms).map_err(failed)?;
+        let hello = terms.hello().map_err(failed)?;
         let within = terms.timeout.map_or(START_WITHIN, |timeout| timeout.max(SHORTEST_START));
-        let said = process.receive(Patience::For(within), &|| false);
+        let patience = Patience::For(within);
+        let greeted = process.greet(&hello, [records.as_fd(), plugin.as_fd()], patience);
+        drop(records);
+        let said = greeted.and_then(|()| process.receive(patience, &|| false));
         match said {
             Ok((Said::Made(Ok(())), _)) => Ok(process),
             Ok((Said::Made(Err(error)), _)) => Err(error),
@@ -114,7 +120,8 @@ impl Process {
         CreateError::Failed(format!("while it was made, {lost}"))
     }
 
-    fn spawn(terms: &Terms, plugin: &File) -> io::Result<Process> {
+    /// And what it writes its records to.
+    fn spawn(terms: &Terms) -> io::Result<(Process, PipeWriter)> {
         let name = services::instance(terms.context);
         let (channel, theirs) = UnixStream::pair()?;
         let (records, their_records) = pipe()?;
@@ -128,17 +135,7 @@ impl Process {
         let leader = Leader::new(child);
         let ears = Ears::start(&name, terms.context, records.into(), stderr.into())?;
         channel.set_read_timeout(Some(TICK))?;
-        let hello = Hello {
-            v: VERSION,
-            host: std::process::id(),
-            name,
-            config: terms.config.clone(),
-            level: services::most_enabled(),
-            confinement: terms.confinement.clone(),
-            roots: terms.roots.iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect(),
-        };
-        greet(&channel, &hello, [their_records.as_fd(), in_hand.0.as_fd(), plugin.as_fd()])?;
-        Ok(Process {
+        let process = Process {
             leader,
             channel,
             frames: Frames::default(),
@@ -150,7 +147,27 @@ impl Process {
             room: 1,
             is_lost: false,
             _spawner: Arc::clone(&terms.spawner),
-        })
+        };
+        Ok((process, their_records))
+    }
+
+    /// Sends the first frame, as JSON, with the descriptors.
+    fn greet(
+        &mut self,
+        hello: &[u8],
+        [records, plugin]: [BorrowedFd<'_>; 2],
+        patience: Patience,
+    ) -> Result<(), NoAnswer> {
+        let length = u32::try_from(hello.len()).map_err(|_| NoAnswer::Ended)?.to_le_bytes();
+        let descriptors: [BorrowedFd<'_>; DESCRIPTORS] = [records, self.in_hand.0.as_fd(), plugin];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        // Nothing has been sent before: there is room for so little.
+        match sendmsg(&self.channel, &[IoSlice::new(&length)], &mut control, SendFlags::NOSIGNAL) {
+            Ok(sent) if sent == length.len() => self.send(hello, patience, &|| false),
+            _ => Err(NoAnswer::Ended),
+        }
     }
 
     pub(in crate::plugin) fn id(&self) -> u32 {
@@ -350,19 +367,69 @@ impl Process {
     }
 }
 
-/// Sends the first frame, as JSON, with the descriptors.
-fn greet(channel: &UnixStream, hello: &Hello, descriptors: [BorrowedFd<'_>; DESCRIPTORS]) -> io::Result<()> {
-    let body = serde_json::to_vec(hello)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?.to_le_bytes();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("no room for the descriptors"));
+impl Terms {
+    fn hello(&self) -> io::Result<Vec<u8>> {
+        let hello = Hello {
+            v: VERSION,
+            host: std::process::id(),
+            name: services::instance(self.context),
+            config: self.config.clone(),
+            level: services::most_enabled(),
+            confinement: self.confinement.clone(),
+            roots: self.roots.iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect(),
+        };
+        Ok(serde_json::to_vec(&hello)?)
     }
-    let sent = sendmsg(channel, &[IoSlice::new(&length)], &mut control, SendFlags::NOSIGNAL)?;
-    if sent != length.len() {
-        return Err(io::Error::other("the first frame was cut"));
+}
+
+/// What helps where the error alone does not say.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => {
+            "; each process takes 7 descriptors of the host: raise its limit (ulimit -n, LimitNOFILE=)"
+        }
+        Some(libc::EAGAIN) => "; raise the limit of processes (ulimit -u, TasksMax=)",
+        _ => "",
     }
-    let mut channel = channel;
-    channel.write_all(&body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This program in the place of a worker.
+    fn started(program: &str, config: String) -> String {
+        let terms = Terms {
+            program: program.into(),
+            spawner: Arc::default(),
+            context: 0,
+            config,
+            timeout: Some(Duration::ZERO),
+            confinement: Confinement::default(),
+            roots: Vec::new(),
+        };
+        Process::start(&terms, &File::open("/dev/null").unwrap()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_a_process_dies_of_before_it_listens_is_told() {
+        let more_than_the_channel_holds = "x".repeat(4 * 1024 * 1024);
+        for config in [String::new(), more_than_the_channel_holds] {
+            assert_eq!(
+                started("/bin/false", config),
+                "while it was made, its process ended with exit status 1"
+            );
+        }
+    }
+
+    #[test]
+    fn an_end_of_descriptors_has_its_remedy() {
+        let error = |number| io::Error::from_raw_os_error(number);
+        assert!(remedy(&error(libc::EMFILE)).contains("LimitNOFILE="));
+        assert!(remedy(&error(libc::EAGAIN)).contains("TasksMax="));
+        assert_eq!(remedy(&error(libc::ENOENT)), "");
+        assert!(
+            started("/missing", String::new()).contains("failed to start a process for it: No such file")
+        );
+    }
 }
