@@ -234,6 +234,23 @@ fn the_death_of_one_that_leaves_a_child_behind_is_seen_at_once() {
 }
 
 #[test]
+fn a_child_that_goes_on_like_its_parent_says_nothing_in_its_place() {
+    let host = Host::new().plugin("misbehaves").arg("--isolation").arg("process");
+    let host = host.set("misbehaves.how='forks, and both go on'").start();
+    host.write("bad", "x");
+    host.logged(&["misbehaves", "handled bad in attempt 1"]);
+    let files: Vec<String> = (0..50).map(|n| format!("f{n}")).collect();
+    for file in &files {
+        host.write(file, "x");
+        host.logged(&["misbehaves", &format!("handled {file} in attempt 1")]);
+    }
+    // Nothing has come twice, and no answer has been taken for another's.
+    assert_eq!(host.count_logged(&["begins in on_event"]), 1);
+    assert!(files.iter().all(|file| host.count_logged(&["handled", &format!(" {file} ")]) == 1));
+    host.stop().success();
+}
+
+#[test]
 fn a_plugin_whose_panics_abort_runs_in_a_process_of_its_own_and_nowhere_else() {
     let host = Host::new();
     let file = host.add_library(&aborting_library(), "libnotifyit_panics.so");

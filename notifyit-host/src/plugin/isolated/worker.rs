@@ -36,6 +36,8 @@ struct Ways {
     channel: UnixStream,
     frames: Frames,
     in_hand: InHand,
+    /// Whose they are.
+    process: u32,
 }
 
 /// Serves the host at the other end of stdin, and ends the process.
@@ -51,7 +53,8 @@ pub fn serve() -> Result<Infallible> {
     kept.push(channel.as_raw_fd());
     close_others(&kept).context("failed to close what others have left open")?;
     let [records, in_hand, plugin] = descriptors;
-    let mut ways = Ways { channel, frames: Frames::default(), in_hand: InHand(File::from(in_hand)) };
+    let (in_hand, process) = (InHand(File::from(in_hand)), std::process::id());
+    let mut ways = Ways { channel, frames: Frames::default(), in_hand, process };
     let made = make(&hello, records, &plugin);
     let (handler, said) = match made {
         Ok(handler) => (Some(handler), Said::Made(Ok(()))),
@@ -107,6 +110,7 @@ impl Ways {
             let event: WireEvent<'_> = wire::get(&mut events)?;
             self.in_hand.set(Some(answered as usize))?;
             let result = handler.on_event(&event.to_raw());
+            self.end_if_child();
             one(&result, answers)?;
             answered += 1;
             if result.status == PANICKED || Instant::now() >= until {
@@ -117,7 +121,16 @@ impl Ways {
         Ok(answered)
     }
 
+    /// A child that the plugin has forked may come back from its call, too. It has the same ways: what it says would be
+    /// taken for the answer to another event, and what it reads its parent never gets.
+    fn end_if_child(&self) {
+        if std::process::id() != self.process {
+            exit(1)
+        }
+    }
+
     fn say(&mut self, said: &Said, rest: &[u8]) -> io::Result<()> {
+        self.end_if_child();
         self.channel.write_all(&frame(said, rest)?)
     }
 }

@@ -65,6 +65,7 @@ const HARMS: &[(&str, Harm)] = &[
         process::fork_for_long();
         done(process::signal_itself(libc::SIGKILL))
     }),
+    ("forks, and both go on", process::fork_and_go_on),
     ("leaves 64 children", || process::fork(64)),
     ("leaves a daemon", process::daemon),
     ("kills its parent process", process::kill_the_parent),

@@ -98,6 +98,12 @@ pub(crate) fn fork_for_long() {
     }
 }
 
+/// As whoever forgets that a program which cannot be started leaves a child that returns.
+pub(crate) fn fork_and_go_on() -> Result<()> {
+    // SAFETY: none.
+    done(unsafe { libc::fork() })
+}
+
 pub(crate) fn daemon() -> Result<()> {
     // SAFETY: the children call nothing that is not safe after a fork.
     unsafe {
