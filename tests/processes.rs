@@ -250,6 +250,19 @@ fn a_child_that_goes_on_like_its_parent_says_nothing_in_its_place() {
     host.stop().success();
 }
 
+/// That it came to its end with this file in hand says little: what it had before has used that time, too.
+#[test]
+fn processor_time_that_is_used_up_is_no_crash() {
+    let host = Host::new().plugin("misbehaves").arg("--isolation").arg("process");
+    let host = host.set("misbehaves.how='loops for ever'").set("misbehaves.always=true");
+    let host = host.set("plugin.misbehaves.limits.cpu='1s'");
+    let host = host.set(r#"plugin.misbehaves.retry={first="10ms",crashes=1,attempts=2}"#).start();
+    host.write("bad", "x");
+    host.logged(&["WARN", "misbehaves", "failed on", "bad", "next try", "used up limits.cpu"]);
+    host.logged(&["ERROR", "misbehaves", "bad", "attempts"]);
+    host.stop().success();
+}
+
 #[test]
 fn a_plugin_whose_panics_abort_runs_in_a_process_of_its_own_and_nowhere_else() {
     let host = Host::new();

@@ -89,7 +89,7 @@ impl Lane {
         match lost {
             _ if self.pause.is_pausing() => debug!("plugin `{plugin}`, in its pause: {why}"),
             Lost::GivenUp => debug!("plugin `{plugin}`: {why}"),
-            Lost::Late(_) => warn!("plugin `{plugin}`: {why}"),
+            Lost::Late(_) | Lost::Spent => warn!("plugin `{plugin}`: {why}"),
             Lost::Panicked(_) => error!("plugin `{plugin}` {why}"),
             Lost::Died(_) => error!("plugin `{plugin}`: {why}"),
         }

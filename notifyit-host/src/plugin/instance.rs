@@ -57,6 +57,9 @@ pub enum Lost {
     Panicked(String),
     /// Its process has died: of what, and the last that it said.
     Died(String),
+    /// Its process has used up the processor time that it may have from its start to its end. Which event it had in hand
+    /// then is chance.
+    Spent,
     /// It did not come back within this time, and its process was killed.
     Late(Duration),
     /// Nobody waits for it any more, and its process was killed.
@@ -68,6 +71,7 @@ impl fmt::Display for Lost {
         match self {
             Lost::Panicked(message) => write!(f, "panicked: {message}"),
             Lost::Died(how) => write!(f, "its process {how}"),
+            Lost::Spent => f.write_str("its process has used up limits.cpu"),
             Lost::Late(timeout) => {
                 write!(f, "it did not come back within {timeout:?}, and its process was killed")
             }

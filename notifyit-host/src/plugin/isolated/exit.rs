@@ -132,6 +132,11 @@ fn is_in_session(pid: Pid, leader: Pid) -> bool {
     !matches!(state, Some("Z" | "X")) && session == Some(leader.as_raw_nonzero().get())
 }
 
+/// Was it ended by the limit of its processor time?
+pub(super) fn is_spent(status: Option<ExitStatus>) -> bool {
+    status.and_then(|status| status.signal()) == Some(libc::SIGXCPU)
+}
+
 /// How it ended, to follow `its process`.
 pub(super) fn describe(status: Option<ExitStatus>) -> String {
     let Some(status) = status else {

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::ears::Ears;
-use super::exit::{Leader, describe, stdout_of_its_own};
+use super::exit::{Leader, describe, is_spent, stdout_of_its_own};
 use super::in_hand::InHand;
 use super::spawner::Spawner;
 use super::wire::{self, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult};
@@ -359,6 +359,7 @@ impl Process {
             NoAnswer::Ended if !has_ended_by_itself => {
                 Lost::Died("closed its way to the host, and was killed".to_owned())
             }
+            NoAnswer::Ended if is_spent(status) => Lost::Spent,
             NoAnswer::Ended => {
                 let how = describe(status);
                 Lost::Died(if last_line.is_empty() { how } else { format!("{how} ({last_line})") })
