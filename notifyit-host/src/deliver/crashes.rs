@@ -122,7 +122,9 @@ impl Worker {
         let message = said(&format!("its process {way}"), work.crashes);
         if work.crashes >= self.lane.policy.crashes {
             self.give_probe_back();
-            let outcome = Outcome::Exhausted { message, attempts: work.failed.saturating_add(1) };
+            // While the lane pauses, attempts do not count.
+            let attempts = work.failed.saturating_add(1).max(work.crashes);
+            let outcome = Outcome::Exhausted { message, attempts };
             return self.end(&work, &outcome, behind);
         }
         self.failed(work, behind, &message, None);
