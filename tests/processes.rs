@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use notifyit_tests::{Host, Running, aborting_library, until};
+use notifyit_tests::{Host, Running, aborting_library, recorder, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 fn isolated() -> Host {
@@ -132,6 +132,22 @@ fn a_stop_does_not_wait_for_a_hung_call_beyond_its_time_and_leaves_no_process() 
     assert_eq!(exit.lines(&["ERROR"]).len(), 0);
 }
 
+#[test]
+fn a_stop_does_not_wait_for_a_start_that_hangs_beyond_its_time() {
+    let host = isolated().set("recorder.hold_new='{temp}/hold'").args(["--grace", "200ms"]);
+    fs::write(host.plugins().join("libnotifyit_recorder.so"), recorder("hang-new")).unwrap();
+    let host = host.set(r#"plugin.recorder.retry={first="10ms"}"#).start();
+    host.aside("hold", "");
+    kill_process(workers(&host)[0], Signal::KILL).unwrap();
+    host.write("a.txt", "x");
+    host.logged(&["holding the start"]);
+    let exit = host.stop();
+    exit.success();
+    // Had it not come back, its events would not be named.
+    assert_eq!(exit.lines(&["recorder", "has not handled", "a.txt"]).len(), 1);
+    assert_eq!(exit.lines(&["ERROR", "cannot be made anew"]).len(), 0);
+}
+
 /// systemd stops a service by sending SIGTERM to all of its processes.
 #[test]
 fn a_stop_that_is_sent_to_every_process_costs_no_event_an_attempt() {
@@ -247,6 +263,20 @@ fn a_child_that_goes_on_like_its_parent_says_nothing_in_its_place() {
     // Nothing has come twice, and no answer has been taken for another's.
     assert_eq!(host.count_logged(&["begins in on_event"]), 1);
     assert!(files.iter().all(|file| host.count_logged(&["handled", &format!(" {file} ")]) == 1));
+    host.stop().success();
+}
+
+#[test]
+fn what_is_given_up_after_crashes_has_had_as_many_attempts() {
+    let host = Host::new().plugin("misbehaves").arg("--isolation").arg("process");
+    let host = host.set("misbehaves.how='aborts'").set("misbehaves.always=true");
+    let host = host.set(r#"plugin.misbehaves.retry={first="1ms",max="2ms"}"#).start();
+    // So many that the lane pauses.
+    let files: Vec<String> = (0..15).map(|n| format!("bad{n}")).collect();
+    files.iter().for_each(|file| host.write(file, "x"));
+    for file in &files {
+        host.logged(&["gave up on", &format!("{file}\""), "after 3 attempts", "3 times"]);
+    }
     host.stop().success();
 }
 

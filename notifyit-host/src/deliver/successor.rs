@@ -32,7 +32,7 @@ impl Heirs {
         let create: Arc<Create> = Arc::from(create);
         let mut heirs = Heirs { create, instances: Vec::new() };
         for _ in 0..workers {
-            let instance = (heirs.create)()?;
+            let instance = (heirs.create)(&|| false)?;
             heirs.instances.push(instance);
         }
         Ok(heirs)

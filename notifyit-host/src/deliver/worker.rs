@@ -74,7 +74,7 @@ impl Worker {
 
     /// Makes the first instance. An error here is the start's error.
     pub(super) fn make_instance(&mut self) -> Result<(), CreateError> {
-        let instance = (self.create)()?;
+        let instance = (self.create)(&|| self.lane.is_given_up())?;
         self.works_with(Some(instance));
         Ok(())
     }
@@ -358,8 +358,10 @@ impl Worker {
         if self.instance.is_some() {
             return;
         }
-        match (self.create)() {
+        match (self.create)(&|| self.lane.is_given_up()) {
             Ok(instance) => drop(self.works_with(Some(instance))),
+            // That is why there is none.
+            Err(_) if self.lane.is_given_up() => {}
             Err(error) => self.lane.breaks(Instant::now(), Why::NotMade(&error.to_string())),
         }
     }

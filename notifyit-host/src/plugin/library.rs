@@ -53,9 +53,14 @@ impl PluginLibrary {
     /// # Errors
     ///
     /// The plugin's own; no process can be had.
-    pub(super) fn isolate(&self, terms: &Terms) -> Result<Instance, CreateError> {
+    pub(super) fn isolate(
+        &self,
+        terms: &Terms,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<Instance, CreateError> {
         let staged = self.code.staged.as_ref().ok_or(CreateError::Lied)?;
-        Process::start(terms, staged.file()).map(|process| Instance::isolated(process, self.clone()))
+        Process::start(terms, staged.file(), is_given_up)
+            .map(|process| Instance::isolated(process, self.clone()))
     }
 }
 

@@ -10,8 +10,9 @@ use super::set::{Member, config_json};
 use super::{CreateError, Instance, Services};
 use crate::config::Isolation;
 
-/// Makes an instance of a plugin, on any thread.
-pub type Create = dyn Fn() -> Result<Instance, CreateError> + Send + Sync;
+/// Makes an instance of a plugin, on any thread. That is ended when the argument says that nobody waits for it any more, if
+/// it can be.
+pub type Create = dyn Fn(&dyn Fn() -> bool) -> Result<Instance, CreateError> + Send + Sync;
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ impl Maker {
         let (context, config) = (self.services.register(&member.settings.name), config_json(member)?);
         let library = member.library.clone();
         if member.settings.isolation == Isolation::Inline {
-            return Ok(Box::new(move || library.create(context, &config)));
+            return Ok(Box::new(move |_| library.create(context, &config)));
         }
         let terms = Terms {
             program: self.program.clone(),
@@ -49,6 +50,6 @@ impl Maker {
             confinement: member.settings.confinement.clone(),
             roots: self.roots.to_vec(),
         };
-        Ok(Box::new(move || library.isolate(&terms)))
+        Ok(Box::new(move |is_given_up| library.isolate(&terms, is_given_up)))
     }
 }

@@ -96,7 +96,11 @@ enum Patience {
 
 impl Process {
     /// Starts a process that loads this plugin file, and waits until the instance is made.
-    pub(in crate::plugin) fn start(terms: &Terms, plugin: &File) -> Result<Process, CreateError> {
+    pub(in crate::plugin) fn start(
+        terms: &Terms,
+        plugin: &File,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<Process, CreateError> {
         let failed = |error: io::Error| {
             CreateError::Failed(format!("failed to start a process for it: {error}{}", remedy(&error)))
         };
@@ -104,9 +108,9 @@ impl Process {
         let hello = terms.hello().map_err(failed)?;
         let within = terms.timeout.map_or(START_WITHIN, |timeout| timeout.max(SHORTEST_START));
         let patience = Patience::For(within);
-        let greeted = process.greet(&hello, [records.as_fd(), plugin.as_fd()], patience);
+        let greeted = process.greet(&hello, [records.as_fd(), plugin.as_fd()], patience, is_given_up);
         drop(records);
-        let said = greeted.and_then(|()| process.receive(patience, &|| false));
+        let said = greeted.and_then(|()| process.receive(patience, is_given_up));
         match said {
             Ok((Said::Made(Ok(())), _)) => Ok(process),
             Ok((Said::Made(Err(error)), _)) => Err(error),
@@ -157,6 +161,7 @@ impl Process {
         hello: &[u8],
         [records, plugin]: [BorrowedFd<'_>; 2],
         patience: Patience,
+        is_given_up: &dyn Fn() -> bool,
     ) -> Result<(), NoAnswer> {
         let length = u32::try_from(hello.len()).map_err(|_| NoAnswer::Ended)?.to_le_bytes();
         let descriptors: [BorrowedFd<'_>; DESCRIPTORS] = [records, self.in_hand.0.as_fd(), plugin];
@@ -165,7 +170,7 @@ impl Process {
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         // Nothing has been sent before: there is room for so little.
         match sendmsg(&self.channel, &[IoSlice::new(&length)], &mut control, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == length.len() => self.send(hello, patience, &|| false),
+            Ok(sent) if sent == length.len() => self.send(hello, patience, is_given_up),
             _ => Err(NoAnswer::Ended),
         }
     }
@@ -409,7 +414,7 @@ mod tests {
             confinement: Confinement::default(),
             roots: Vec::new(),
         };
-        Process::start(&terms, &File::open("/dev/null").unwrap()).unwrap_err().to_string()
+        Process::start(&terms, &File::open("/dev/null").unwrap(), &|| false).unwrap_err().to_string()
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl World {
 
     pub(super) fn create(&self) -> Box<Create> {
         let (library, isolation) = (self.library.clone(), self.isolation);
-        Box::new(move || {
+        Box::new(move |_| {
             let instance = library.create(0, "{}")?;
             Ok(if isolation == Isolation::Process { instance.pretend_isolated(fate) } else { instance })
         })
