@@ -2,9 +2,10 @@
 //! them stands in `misbehaviours`.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
-use notifyit_tests::{Host, Running, aborting_library, recorder, until};
+use notifyit_tests::{Host, Running, aborting_library, recorder, skip, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 fn isolated() -> Host {
@@ -247,6 +248,35 @@ fn the_death_of_one_that_leaves_a_child_behind_is_seen_at_once() {
     host.logged(&["ERROR", "misbehaves", "its process died of SIGKILL"]);
     host.logged(&["misbehaves", "handled bad in attempt 2"]);
     host.stop().success();
+}
+
+/// Processes whose parent this one is.
+fn children(parent: Pid) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let ids = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    let parent_of = |id: &Pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
+        Pid::from_raw(stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?)
+    };
+    ids.filter(|id| parent_of(id) == Some(parent)).collect()
+}
+
+/// In a container nobody else waits for the children that a worker has left.
+#[test]
+fn a_host_that_is_the_first_process_leaves_no_zombies_of_a_session_that_it_has_killed() {
+    let first = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    if !Command::new(first[0]).args(&first[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+        return skip("namespaces are not to be had here");
+    }
+    let host = Host::new().plugin("misbehaves").arg("--isolation").arg("process").wrapped(first);
+    let host = host.set("misbehaves.how='leaves a child that holds its descriptors, and kills itself'");
+    let host = host.set(r#"plugin.misbehaves.retry={first="10ms"}"#).start();
+    host.write("bad", "x");
+    host.logged(&["misbehaves", "handled bad in attempt 2"]);
+    let [itself] = children(host.pid())[..] else { panic!("unshare has one child") };
+    assert_eq!(children(itself).len(), 1, "its worker alone");
+    host.signal(Signal::KILL);
+    host.wait();
 }
 
 #[test]

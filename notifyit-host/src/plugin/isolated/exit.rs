@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::{self, Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,9 @@ impl Leader {
         if self.wait(Instant::now() + GONE_WITHIN) {
             // What it forked while the others were looked for.
             kill_session(self.pid);
+            if process::id() == 1 {
+                reap_session(self.pid);
+            }
             self.status = self.child.wait().ok();
         }
         self.status
@@ -100,36 +103,58 @@ impl Drop for Leader {
 fn kill_session(leader: Pid) {
     const ROUNDS: usize = 16;
     for _ in 0..ROUNDS {
-        let members = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
-            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
-            (pid != leader && is_in_session(pid, leader)).then_some(pid)
-        });
         // All, before the first is killed: those that are left could fork meanwhile.
-        let members: Vec<Pid> = members.collect();
+        let members: Vec<Pid> = members(leader).into_iter().filter(|pid| is_alive_in(*pid, leader)).collect();
         if members.iter().filter(|member| kill_member(**member, leader)).count() == 0 {
             return;
         }
     }
 }
 
+/// Waits for those who are left of a session that was killed. They are children of this process only if it is the first
+/// one, as it may be in a container: then nobody else does, and each would keep its number for ever.
+fn reap_session(leader: Pid) {
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        let members = members(leader);
+        for member in &members {
+            let _ = waitid(WaitId::Pid(*member), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        }
+        if members.is_empty() || Instant::now() >= until {
+            return;
+        }
+        thread::sleep(TICK);
+    }
+}
+
+/// Those of a session beside its leader, who may have ended.
+fn members(leader: Pid) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter(|pid| *pid != leader && state_in(*pid, leader).is_some()).collect()
+}
+
 /// Its number may be another's since it was found.
 fn kill_member(member: Pid, leader: Pid) -> bool {
     match pidfd_open(member, PidfdFlags::empty()) {
-        Ok(process) => is_in_session(member, leader) && pidfd_send_signal(process, Signal::KILL).is_ok(),
+        Ok(process) => is_alive_in(member, leader) && pidfd_send_signal(process, Signal::KILL).is_ok(),
         Err(Errno::NOSYS | Errno::PERM) => kill_process(member, Signal::KILL).is_ok(),
         Err(_) => false,
     }
 }
 
-/// Is it alive, and in that session? By `/proc/PID/stat`, where the name may hold anything but ends in the last `)`.
-fn is_in_session(pid: Pid, leader: Pid) -> bool {
-    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+fn is_alive_in(pid: Pid, leader: Pid) -> bool {
+    !matches!(state_in(pid, leader), None | Some('Z' | 'X'))
+}
+
+/// Its state, if it is in that session. By `/proc/PID/stat`, where the name may hold anything but ends in the last `)`.
+fn state_in(pid: Pid, leader: Pid) -> Option<char> {
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next();
-    let session = fields.nth(2).and_then(|session| session.parse().ok());
-    !matches!(state, Some("Z" | "X")) && session == Some(leader.as_raw_nonzero().get())
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.chars().next();
+    let session = fields.nth(2)?.parse().ok();
+    state.filter(|_| session == Some(leader.as_raw_nonzero().get()))
 }
 
 /// Was it ended by the limit of its processor time?
