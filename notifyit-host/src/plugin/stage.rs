@@ -68,11 +68,11 @@ fn on_disk(dir: &Path, from: &mut File, name: &OsStr) -> io::Result<Staged> {
     let path = dir.join(unique);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     // From here on whatever fails removes it.
-    let mut staged = Staged { file: File::open(&path)?, path, hash: 0, is_on_disk: true };
-    staged.hash = transfer(from, &mut file)?;
+    let place = Place { path, memory: None };
+    let hash = transfer(from, &mut file)?;
     // A worker process that has become another user loads it by its descriptor; the directory keeps others out.
     file.set_permissions(Permissions::from_mode(0o444))?;
-    Ok(staged)
+    Staged::at(place, hash)
 }
 
 impl Drop for Staging {
@@ -88,17 +88,28 @@ impl Drop for Staging {
 /// A private copy; dropping it removes it, unless it is loaded.
 #[derive(Debug)]
 pub(super) struct Staged {
-    path: PathBuf,
+    place: Arc<Place>,
     hash: u64,
     /// Kept open: whoever tidies up `/tmp` may remove it, and a process that is started later has to load it, too.
     file: File,
-    is_on_disk: bool,
+}
+
+/// Where a copy is.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// If it is no file.
+    memory: Option<File>,
 }
 
 impl Staged {
+    fn at(place: Place, hash: u64) -> io::Result<Staged> {
+        Ok(Staged { file: File::open(&place.path)?, place: Arc::new(place), hash })
+    }
+
     /// What to give to the dynamic linker: a path that it has never seen.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
     }
 
     /// The copy, open for reading; whoever loads it opens it anew by its descriptor.
@@ -111,16 +122,16 @@ impl Staged {
         self.hash
     }
 
-    /// It is loaded now. A file stays until the host ends, for backtraces read it. A descriptor stays open for ever:
-    /// so its number, which is its path, can never come again.
-    pub(super) fn keep(self: &Arc<Staged>) {
-        std::mem::forget(Arc::clone(self));
+    /// It is loaded now. A file stays until the host ends, for backtraces read it. A descriptor of memory stays open for
+    /// ever: so its number, which is its path, can never come again.
+    pub(super) fn keep(&self) {
+        std::mem::forget(Arc::clone(&self.place));
     }
 }
 
-impl Drop for Staged {
+impl Drop for Place {
     fn drop(&mut self) {
-        if self.is_on_disk {
+        if self.memory.is_none() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -217,7 +228,7 @@ fn in_memory(from: &mut File, name: &OsStr) -> io::Result<Staged> {
     let hash = transfer(from, &mut file)?;
     fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Ok(Staged { path, hash, file, is_on_disk: false })
+    Staged::at(Place { path, memory: Some(file) }, hash)
 }
 
 /// The FNV-1a of a regular file's content.
@@ -277,7 +288,7 @@ mod tests {
         let staging = open(parent.path());
         let dir = directory(&staging);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        let copy = Arc::new(staging.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap());
+        let copy = staging.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap();
         assert_eq!(fs::metadata(copy.path()).unwrap().permissions().mode() & 0o777, 0o444);
         copy.keep();
         drop(staging);
@@ -296,10 +307,28 @@ mod tests {
             assert_eq!((content(&one), content(&two)), ("abc".into(), "abc".into()));
             assert_eq!((one.hash(), one.hash()), (two.hash(), 0xe71f_a219_0541_574b));
             let path = one.path().to_owned();
-            Arc::new(one).keep();
+            one.keep();
+            drop(one);
             assert!(path.exists());
             assert_ne!(copy("x.so").path(), path);
         }
+    }
+
+    /// Of code that is replaced again and again there is one for each time.
+    #[test]
+    fn a_file_that_is_kept_holds_no_descriptor() {
+        let parent = tempfile::tempdir().unwrap();
+        let staging = open(parent.path());
+        let staged = staging.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap();
+        let path = staged.path().to_owned();
+        let is_open = || {
+            let mut all = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            all.any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link == path))
+        };
+        staged.keep();
+        assert!(is_open());
+        drop(staged);
+        assert!(!is_open());
     }
 
     #[test]
@@ -316,7 +345,7 @@ mod tests {
     fn a_copy_in_memory_cannot_be_changed() {
         let parent = tempfile::tempdir().unwrap();
         let staged = Staging::Memory.copy(&mut source(parent.path(), "x"), OsStr::new("x.so")).unwrap();
-        assert!(staged.file.write_at(b"y", 0).is_err());
+        assert!(staged.place.memory.as_ref().unwrap().write_at(b"y", 0).is_err());
     }
 
     #[test]
