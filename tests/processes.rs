@@ -28,6 +28,12 @@ fn workers(host: &Running) -> Vec<Pid> {
     ids.filter(is_one).collect()
 }
 
+/// It sleeps: nothing of its plugin does that by itself.
+fn waits_for_its_host(worker: Pid) -> Option<()> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", worker.as_raw_nonzero())).ok()?;
+    stat.contains(") S ").then_some(())
+}
+
 fn is_gone(process: Pid) -> Option<()> {
     // Whoever took it over may not have waited for it yet.
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
@@ -175,6 +181,10 @@ fn one_that_dies_between_two_events_is_started_again_and_no_event_is_blamed() {
     host.write("a", "x");
     host.handled("recorder", "a");
     let first = workers(&host)[0];
+    // Its last call may not have come back yet.
+    let is_flushed = || host.records("recorder").iter().any(|r| r.say == "flush").then_some(());
+    until(is_flushed).expect("it is asked to flush");
+    until(|| waits_for_its_host(first)).expect("it waits");
     kill_process(first, Signal::KILL).unwrap();
     until(|| is_gone(first)).expect("it has been killed");
     host.write("b", "x");
