@@ -46,6 +46,8 @@ fn each_worker_of_a_plugin_has_a_process_and_the_host_loads_nothing_itself() {
     assert_eq!(workers(&host).len(), 3);
     host.write("a.txt", "x");
     host.handled("recorder", "a.txt");
+    let name = |id: Pid| fs::read_to_string(format!("/proc/{}/comm", id.as_raw_nonzero())).unwrap();
+    assert!(workers(&host).into_iter().all(|worker| name(worker) == "recorder\n"));
     let maps = |id: Pid| fs::read_to_string(format!("/proc/{}/maps", id.as_raw_nonzero())).unwrap();
     assert!(!maps(host.pid()).contains("recorder"));
     let all = workers(&host);

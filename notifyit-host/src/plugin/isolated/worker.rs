@@ -1,7 +1,7 @@
 //! What the process does: confines itself, loads the plugin, and calls it for its host until that is gone.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, IoSliceMut, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -16,6 +16,7 @@ use notifyit_plugin_api::abi::{CallResult, HandlerBox, PANICKED};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::stdio::{dup2_stdin, stdin};
+use rustix::thread::set_name;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register;
 use signal_hook::low_level::exit;
@@ -49,6 +50,7 @@ pub fn serve() -> Result<Infallible> {
     leave_signals_to_the_host().context("failed to listen for signals")?;
     let mut channel = own_stdin().context("failed to reach the host")?;
     let (hello, descriptors) = receive_hello(&mut channel).context("failed to reach the host")?;
+    be_called(&hello.name);
     let mut kept: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     kept.push(channel.as_raw_fd());
     close_others(&kept).context("failed to close what others have left open")?;
@@ -160,6 +162,13 @@ const WARN: u32 = 2;
 fn tell(to: &Mutex<PipeWriter>, aside: &Aside<'_>) {
     if let Ok(frame) = frame(aside, &[]) {
         let _ = to.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame);
+    }
+}
+
+/// What `top` and the kernel's lines about a lack of memory say; else it would be `exe`, by which it was started.
+fn be_called(instance: &str) {
+    if let Ok(name) = CString::new(instance) {
+        let _ = set_name(&name);
     }
 }
 
