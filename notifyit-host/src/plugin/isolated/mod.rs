@@ -21,9 +21,11 @@
 //! dies or does not come back; those behind it, and those before it whose answers are not here yet, are handed over
 //! again without blame.
 //!
-//! **The end**: the process leads a session of its own. When it ends, whatever is left of that session is killed. It is
-//! killed with the host by the kernel (`PR_SET_PDEATHSIG`), for which the thread that starts it must live as long as it:
-//! that is what the spawner is there for. stdout is the host's, but where possible a file description of its own.
+//! **The end**: the process leads a session of its own. When it ends, whatever is left of that session is killed. Its end
+//! is seen by the process itself, not by the channel alone, which a child of it may hold open. It is killed with the host by
+//! the kernel (`PR_SET_PDEATHSIG`), for which the thread that starts it must live as long as it: that is what the spawner is
+//! there for. SIGTERM and SIGINT it leaves to the host. stdout is the host's, but where possible a file description of its
+//! own.
 //!
 //! | file | holds |
 //! |---|---|
