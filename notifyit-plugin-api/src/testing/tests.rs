@@ -1,6 +1,10 @@
 //! The harness holds what its docs say.
 
-use super::*;
+use std::fs;
+
+use super::TestHost;
+use super::place::new_directory;
+use crate::{Plugin, Result, bail};
 
 /// Rejects what it has seen, by the version's number.
 struct Once(Vec<u64>);
@@ -74,7 +78,7 @@ fn a_plugin_says_what_is_its_work() {
 
 #[test]
 fn a_directory_that_another_run_left_is_not_taken() {
-    let directories = [new_directory(0).unwrap(), new_directory(0).unwrap()];
+    let directories = [new_directory().unwrap(), new_directory().unwrap()];
     assert_ne!(directories[0], directories[1]);
     for directory in directories {
         fs::remove_dir(directory).unwrap();
