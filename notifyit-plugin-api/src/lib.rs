@@ -95,7 +95,50 @@ pub use verdict::{Blame, Verdict};
 
 pub use notifyit_plugin_api_macros::config;
 
-pub use ::anyhow::{self, Context, Error, Result, anyhow, bail, ensure};
+/// What a plugin's functions return: `Ok`, or an error, of which the host makes a [`Verdict`].
+///
+/// It is anyhow's, so `?` takes every error that implements [`std::error::Error`], and makes a
+/// "try again later" of it. A text is no such error, and the compiler says "the trait `StdError` is not implemented
+/// for `str`" (or `String`):
+///
+/// | this does not compile | write |
+/// |---|---|
+/// | `Err("no header".into())` | `bail!("no header")`, or `Err(anyhow!("no header"))` as a value |
+/// | `option.ok_or("no header")?` | `option.context("no header")?` |
+/// | `result.map_err(\|e\| e.to_string())?` | `result?`, or `result.context("failed to read the header")?`, which keeps the cause |
+/// | `result?`, where its error is a `String` or a `&'static str` | `result.map_err(Error::msg)?` |
+/// | `result?`, where its error is a `Box<dyn Error>` | `result.map_err(\|e\| anyhow!("{e}"))?` |
+///
+/// ```
+/// use notifyit_plugin_api::{Context, Error, Reject, Result, anyhow, bail, ensure};
+///
+/// fn width(header: Option<&str>, limit: u32) -> Result<u32> {
+///     let header = header.context("no header")?;
+///     let Some(width) = header.strip_prefix("width=") else {
+///         bail!(Reject::new("no width in the header")); // never try again
+///     };
+///     let width = width.parse().context(Reject::new("no number")).context("failed to read the width")?;
+///     ensure!(width <= limit, "{width} is more than {limit}");
+///     checked(width).map_err(Error::msg)
+/// }
+///
+/// /// Another's function.
+/// fn checked(width: u32) -> std::result::Result<u32, String> {
+///     if width == 0 { Err("zero".to_owned()) } else { Ok(width) }
+/// }
+///
+/// assert_eq!(width(Some("width=8"), 9).unwrap(), 8);
+/// assert_eq!(width(None, 9).unwrap_err().to_string(), "no header");
+/// # assert_eq!(format!("{:#}", width(Some("width=x"), 9).unwrap_err()), "failed to read the width: no number: invalid digit found in string");
+/// # assert_eq!(width(Some("width=10"), 9).unwrap_err().to_string(), "10 is more than 9");
+/// # assert_eq!(width(Some("width=0"), 9).unwrap_err().to_string(), "zero");
+/// # let _: Result<()> = Err(anyhow!("no header"));
+/// # let _: fn(Box<dyn std::error::Error>) -> Error = |e| anyhow!("{e}");
+/// ```
+#[doc(inline)]
+pub use ::anyhow::Result;
+
+pub use ::anyhow::{self, Context, Error, anyhow, bail, ensure};
 pub use log;
 pub use serde;
 pub use serde_json::{self, json};

@@ -50,4 +50,20 @@ impl Verdict {
     pub fn is_reject(&self) -> bool {
         matches!(self, Verdict::Reject { .. })
     }
+
+    /// Why it is not done: the error with its causes. Empty if it is.
+    pub fn message(&self) -> &str {
+        match self {
+            Verdict::Done => "",
+            Verdict::Retry { message, .. } | Verdict::Reject { message } => message,
+        }
+    }
+
+    /// The shortest pause that the plugin asked for, if it did ([`RetryAfter`](crate::RetryAfter)).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Verdict::Retry { after, .. } => *after,
+            _ => None,
+        }
+    }
 }

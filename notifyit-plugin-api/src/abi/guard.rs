@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -56,7 +56,8 @@ pub fn create<P: Plugin>(host: HostApi_Ref, context: u64, config: RStr<'_>) -> C
     create_unhooked::<P>(host, context, config)
 }
 
-/// `create` without the panic hook: what the test harness uses, where the process and its hook are not ours.
+/// `create` without the panic hook: what the test harness uses, where the process and its hook are not ours (it has
+/// [`note_panics_too`]).
 pub fn create_unhooked<P: Plugin>(host: HostApi_Ref, context: u64, config: RStr<'_>) -> CreateResult {
     let host = Host::new(host, context);
     let made = contain(|| {
@@ -83,6 +84,9 @@ pub fn create_unhooked<P: Plugin>(host: HostApi_Ref, context: u64, config: RStr<
     CreateResult { status, message: message.into(), handler: RNone }
 }
 
+/// How the record of a panic in the plugin's `Drop` begins: nobody waits for an answer there.
+pub const DROPPED: &str = "panicked while it was dropped";
+
 /// An author's plugin behind the wire's object. Empty after a panic: what a half-done call left behind is dropped at
 /// once and never called again.
 struct Guarded<P: Plugin> {
@@ -108,7 +112,7 @@ impl<P: Plugin> Guarded<P> {
     fn drop_plugin(&mut self) {
         let (plugin, host) = (self.plugin.take(), self.host);
         if let Err(panic) = contain(|| host.during(|| drop(plugin))) {
-            let _ = contain(|| host.during(|| log::error!("panicked while it was dropped: {panic}")));
+            let _ = contain(|| host.during(|| log::error!("{DROPPED}: {panic}")));
         }
     }
 }
@@ -224,22 +228,38 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 /// printing it: the host logs it under the plugin's name. A panic on a thread of the plugin's own is logged at once.
 fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        let at = panic.location().map(|l| format!(", at {}:{}", l.file(), l.line())).unwrap_or_default();
-        let text = text_of(panic.payload()).to_owned();
-        let mut message = format!("{text}{at}");
         let backtrace = std::backtrace::Backtrace::capture();
-        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
-            message.push_str(&format!("\n{backtrace}"));
-        }
-        if DEPTH.get() == 0 {
-            return log::error!("a thread of its own panicked: {message}");
-        }
-        let _ = NOTED.try_with(|noted| {
-            let mut noted = noted.borrow_mut();
-            if noted.len() == MOST_NOTED {
-                noted.remove(0);
-            }
-            noted.push(Noted { text, message });
-        });
+        let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+        note(panic, &if captured { format!("\n{backtrace}") } else { String::new() });
     }));
+}
+
+/// The same beside the hook that is there already, which goes on to print: for the test harness, in whose process the
+/// hook is not ours.
+pub fn note_panics_too() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            note(panic, "");
+        }));
+    });
+}
+
+/// Notes a contained panic's message with its place; logs it if there is no call that it could come out of.
+fn note(panic: &PanicHookInfo<'_>, backtrace: &str) {
+    let at = panic.location().map(|l| format!(", at {}:{}", l.file(), l.line())).unwrap_or_default();
+    let text = text_of(panic.payload()).to_owned();
+    let message = format!("{text}{at}{backtrace}");
+    if DEPTH.get() == 0 {
+        return log::error!("a thread of its own panicked: {message}");
+    }
+    let _ = NOTED.try_with(|noted| {
+        let mut noted = noted.borrow_mut();
+        if noted.len() == MOST_NOTED {
+            noted.remove(0);
+        }
+        noted.push(Noted { text, message });
+    });
 }

@@ -258,7 +258,7 @@ impl Look {
 }
 
 /// Seconds, and the nanoseconds after them.
-fn since_1970(time: SystemTime) -> (i64, u32) {
+pub(super) fn since_1970(time: SystemTime) -> (i64, u32) {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => (seconds(after), after.subsec_nanos()),

@@ -19,7 +19,7 @@ use super::verdict::was_called;
 /// variable `NOTIFYIT_TEST_KEEP` is set, that of a test that fails is kept, and the test says where it is.)
 ///
 /// It calls the plugin on the thread of the test, through the adapter that a host calls, too. See the
-/// [module](self) for a whole test file.
+/// [module](super) for a whole test file.
 ///
 /// ```
 /// use notifyit_plugin_api::testing::TestHost;
