@@ -1,4 +1,4 @@
-//! Errors that mean more than "try again".
+//! Errors that mean more than "try again", when `on_event` returns them.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use crate::verdict::{Blame, Verdict};
 
 /// This event can never be handled: do not try again.
 ///
-/// Anywhere in an error's chain it makes the verdict a reject:
+/// Anywhere in the chain of an error that [`Plugin::on_event`](crate::Plugin::on_event) returns it makes the verdict a
+/// reject. (Of an error of `new` or `flush` only the text counts.) Made on any thread.
 ///
 /// ```
 /// # use notifyit_plugin_api::{bail, Context, Reject, Result};
@@ -15,9 +16,11 @@ use crate::verdict::{Blame, Verdict};
 ///     if text.is_empty() {
 ///         bail!(Reject::new("empty"));
 ///     }
-///     text.parse().context(Reject::new("not a number"))
+///     let digits = text.strip_prefix("n=").ok_or(Reject::new("no n="))?;
+///     digits.parse().context(Reject::new("not a number"))
 /// }
-/// # assert!(number("x").is_err());
+/// # assert_eq!(number("n=1").unwrap(), 1);
+/// # assert_eq!(number("x").unwrap_err().to_string(), "no n=");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Reject(String);

@@ -20,6 +20,9 @@ use crate::kind::{Kind, Origin};
 /// One event: what happened to which file, and what the file was like when the host looked, just before this call.
 ///
 /// Paths are bytes, and a name may hold any byte but `/` and NUL.
+///
+/// It lives as long as the call of [`Plugin::on_event`](crate::Plugin::on_event): it cannot be kept, but threads that end
+/// within the call may use it (`std::thread::scope`). Only [`Event::open`] and the two `rewrote` look at the disk.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {
     raw: &'a EventRaw<'a>,

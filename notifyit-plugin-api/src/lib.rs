@@ -42,25 +42,58 @@
 //! # }
 //! ```
 //!
+//! `?` takes every error, but not a text: see [`Result`] for what to write instead of `Err("…".into())`. How to test all of
+//! this without a host is in [`testing`].
+//!
 //! # A plugin's life
 //!
-//! 1. The package is a `cdylib` named `notifyit-NAME`; `cargo build --release` makes `libnotifyit_NAME.so`.
-//! 2. The host finds the file in a plugin directory, checks it, makes a private copy, loads that, and reads what
-//!    [`export_plugin!`] says of it: name, version, kinds of events.
-//! 3. For each worker of the plugin's lane the host calls [`Plugin::new`] with the configuration. An error there ends a
-//!    host that is just starting and was asked for this plugin; else it is tried again, with growing pauses.
-//! 4. For each event that the plugin asked for ([`Plugin::EVENTS`]) one instance gets [`Plugin::on_event`]; events
-//!    of one path go to the same instance, in order. What it returns is the verdict: done, retry ([`RetryAfter`],
-//!    [`Unavailable`]) or reject ([`Reject`]).
-//! 5. At the end of each burst it gets [`Plugin::flush`]; only then is the burst settled.
-//! 6. A panic, in any of these, is caught inside the plugin: the instance is dropped, a new one is made (3), and the
-//!    event is tried again.
-//! 7. When the file is replaced, the new code's instances are made beside these (3), and take their place between two
-//!    events: what the old one has done is flushed (5), then it ends (8). So for a moment there are two instances.
-//! 8. When the host stops, or the file is removed, it calls [`Plugin::shutdown`] and drops the instance. The library
-//!    itself is never unloaded.
+//! 1. **Built.** `notifyit plugin new lines` makes a package to begin with. It is named `notifyit-lines`, has
+//!    `crate-type = ["cdylib"]` under `[lib]` and one [`export_plugin!`]; `cargo build --release` makes
+//!    `target/release/libnotifyit_lines.so`.
+//! 2. **Loaded.** The host finds that file in a directory of plugins (`notifyit watch --plugin-dir target/release`), checks
+//!    it, makes a private copy, loads that, and reads what it says of itself: name, version, and the constants of
+//!    [`Plugin`]. None of your functions has run yet.
+//! 3. **Made.** The host calls [`Plugin::new`] with the user's configuration: once for each worker. A worker is a thread with
+//!    an instance of its own; the user says how many (`workers`, 1 if they say nothing), and you say how many at most
+//!    ([`Plugin::MAX_WORKERS`]). If `new` fails, a host that was told to run this plugin does not start; one that runs
+//!    already tries again, with growing pauses.
+//! 4. **Called.** For each event of the kinds that it asks for ([`Plugin::EVENTS`]) one of the instances gets
+//!    [`Plugin::on_event`]; events of one path always go to the same instance, in order. What it returns is the
+//!    [`Verdict`]: done; or try again later, which is every error ([`RetryAfter`]: not before this time;
+//!    [`Unavailable`]: no file would have worked); or never again ([`Reject`]).
+//! 5. **Flushed.** When no event is waiting, and at the latest after 1,024 of them, comes [`Plugin::flush`]: what came since
+//!    the last one is a *burst*. Only when this returns `Ok` are the burst's files finished; a host that is killed before delivers
+//!    them again. If you buffer nothing, there is nothing to write.
+//! 6. **Panicked**, perhaps, in any of these. The panic is caught and logged with its place; the instance is dropped, a new one
+//!    is made (3), and the event is tried again, as is what was not flushed.
+//! 7. **Replaced.** When a newer file takes the place of this one, instances of the new code are made beside the old ones
+//!    (3). Between two events they take over: the old instance is flushed (5) and ends (8). So for a moment there are two of
+//!    them.
+//! 8. **Ended.** When the host stops, or the file is removed, comes [`Plugin::shutdown`], and the instance is dropped. The
+//!    library itself stays loaded until the process ends; threads that you have started are yours to end.
+//!
+//! Nothing of an instance outlives it but what you write somewhere. The host remembers which files are finished, and after a
+//! start it delivers those that are not. A file can come twice ([`Event::id`] tells), never not at all.
 //!
 //! A handler that writes to the very file that it handles says so with [`Event::rewrote`], or it gets it again.
+//!
+//! # Which thread
+//!
+//! | | is called by the host | on |
+//! |---|---|---|
+//! | [`Plugin::new`] | before the first event, and after a panic | the worker's thread, or another of the host's (7) |
+//! | [`Plugin::on_event`], [`Plugin::flush`] | one after the other, never two at once | the worker's thread |
+//! | [`Plugin::shutdown`], `Drop` | once, at the end; after a panic only `Drop` | the worker's thread, or that of `new` if no event came |
+//!
+//! | | may be called by you | from |
+//! |---|---|---|
+//! | all of [`Event`] | during `on_event`: an event cannot be kept | any thread that ends before `on_event` does |
+//! | all of [`Host`] | from `new` until the process ends | any thread |
+//! | [`log`]'s macros | at any time | any thread; one of your own calls [`Host::attach_thread`] first |
+//!
+//! So an instance needs no locks, and must be [`Send`]. What is `static` is shared by all instances in one process: those of
+//! all workers and of all that the user makes of the library; with `isolation = "process"` each worker is a process of
+//! its own. Let `on_event` take its time: only the files of its own worker wait. What it may take is [`Event::timeout`].
 //!
 //! # What holds for ever
 //!
@@ -135,6 +168,9 @@ pub use notifyit_plugin_api_macros::config;
 /// # let _: Result<()> = Err(anyhow!("no header"));
 /// # let _: fn(Box<dyn std::error::Error>) -> Error = |e| anyhow!("{e}");
 /// ```
+///
+/// What anyhow itself says of it:
+///
 #[doc(inline)]
 pub use ::anyhow::Result;
 

@@ -19,7 +19,8 @@ pub trait Plugin: Send + Sized + 'static {
     /// What the user writes under `[plugin.NAME.config]`: a struct with [`#[config]`](macro@crate::config), or `()`.
     type Config: Config;
 
-    /// The kinds of events that it wants if the user does not say otherwise.
+    /// The kinds of events that it wants if the user does not say otherwise. (The constants are read once, when the library
+    /// is loaded.)
     const EVENTS: &'static [Kind] = &[Kind::Landed];
 
     /// The most workers that it can have: 1 if its state must see every file.
@@ -43,11 +44,12 @@ pub trait Plugin: Send + Sized + 'static {
     /// # Errors
     ///
     /// `Ok` = done. Any error = try again later, with growing pauses; [`RetryAfter`](crate::RetryAfter) in its chain
-    /// asks for a longer one, [`Reject`](crate::Reject) says that it can never work.
+    /// asks for a longer one, [`Unavailable`](crate::Unavailable) says that it is not this file's fault,
+    /// [`Reject`](crate::Reject) that it can never work. A text is no error: see [`Result`].
     fn on_event(&mut self, event: &Event<'_>) -> Result<()>;
 
     /// End of a burst: what `on_event` called done must be safe when this returns. For plugins that buffer.
-    /// `[on the worker's thread, when no event is waiting, and at least every 1,024 events]`
+    /// `[on the worker's thread, when no event is waiting, and at least every 1,024 events; never without one]`
     ///
     /// # Errors
     ///
@@ -56,8 +58,8 @@ pub trait Plugin: Send + Sized + 'static {
         Ok(())
     }
 
-    /// The last call before the drop, not made after a panic. `[on the worker's thread, or, of an instance that never got
-    /// an event, on that of `new`]`
+    /// The last call before the drop, not made after a panic. `[once, after a flush; on the worker's thread, or, of an
+    /// instance that never got an event, on that of `new`]`
     ///
     /// # Errors
     ///

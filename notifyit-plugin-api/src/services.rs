@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use crate::abi::{HostApi_Ref, Text};
 
-/// The host, as this instance sees it. Cheap to copy; works from any thread.
+/// The host, as this instance sees it. Cheap to copy; all of it may be called from any thread, from `Plugin::new` until the
+/// process ends, and never waits.
 #[derive(Clone, Copy)]
 pub struct Host {
     api: HostApi_Ref,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// What a plugin says of an event: done, retry, or reject.
 ///
-/// Authors return a [`Result`](crate::Result), from which the adapter makes the verdict; the test harness shows it.
+/// Authors return a [`Result`](crate::Result), from which the adapter makes the verdict, on the thread of the call; a
+/// [`TestHost`](crate::testing::TestHost) shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
