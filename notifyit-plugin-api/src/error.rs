@@ -8,7 +8,8 @@ use crate::verdict::{Blame, Verdict};
 /// This event can never be handled: do not try again.
 ///
 /// Anywhere in the chain of an error that [`Plugin::on_event`](crate::Plugin::on_event) returns it makes the verdict a
-/// reject. (Of an error of `new` or `flush` only the text counts.) Made on any thread.
+/// reject. From [`Plugin::new`](crate::Plugin::new) it says that no instance can be made until the plugin's file or
+/// configuration changes; from `flush` it is an error like any other. It may be made on any thread.
 ///
 /// ```
 /// # use notifyit_plugin_api::{bail, Context, Reject, Result};

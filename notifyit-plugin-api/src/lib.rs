@@ -56,7 +56,8 @@
 //! 3. **Made.** The host calls [`Plugin::new`] with the user's configuration: once for each worker. A worker is a thread with
 //!    an instance of its own; the user says how many (`workers`, 1 if they say nothing), and you say how many at most
 //!    ([`Plugin::MAX_WORKERS`]). If `new` fails, a host that was told to run this plugin does not start; one that runs
-//!    already tries again, with growing pauses.
+//!    already tries again, with growing pauses; after a [`Reject`], or for a configuration that cannot be read, not before
+//!    something changes.
 //! 4. **Called.** For each event of the kinds that it asks for ([`Plugin::EVENTS`]) one of the instances gets
 //!    [`Plugin::on_event`]; events of one path always go to the same instance, in order. What it returns is the
 //!    [`Verdict`]: done; or try again later, which is every error ([`RetryAfter`]: not before this time;

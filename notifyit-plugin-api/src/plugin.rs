@@ -36,7 +36,8 @@ pub trait Plugin: Send + Sized + 'static {
     ///
     /// # Errors
     ///
-    /// An error at the start of the host ends it; later the host tries again with growing pauses.
+    /// An error at the start of a host that was told to run this plugin ends it; later the host tries again, with growing
+    /// pauses, or, after a [`Reject`](crate::Reject), when the plugin's file or configuration changes.
     fn new(config: Self::Config, host: Host) -> Result<Self>;
 
     /// Handles one event. `[on the worker's thread]`

@@ -78,7 +78,8 @@ impl TestHost {
     ///
     /// # Errors
     ///
-    /// What a host would say: a wrong configuration, or `Plugin::new`'s own error.
+    /// What a host would say: a wrong configuration, or `Plugin::new`'s own error. If it is for good, so that a host does not
+    /// try again until something changes, it is a [`Reject`](crate::Reject): `error.is::<Reject>()`.
     ///
     /// # Panics
     ///

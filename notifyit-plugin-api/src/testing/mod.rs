@@ -30,15 +30,20 @@
 //! fn lines_are_counted() {
 //!     let mut host = TestHost::start::<Lines>(json!({})).unwrap();
 //!     host.write("a.txt", "one\ntwo\n").assert_done(); // written, delivered, flushed
-//!     assert_eq!(host.logs(), ["INFO file 1: a.txt has 2 lines"]);
+//!     host.assert_logged("a.txt has 2 lines");
 //! }
 //!
 //! #[test]
-//! fn what_is_too_large_is_rejected_and_what_is_gone_is_tried_again() {
-//!     let mut host = TestHost::start::<Lines>(json!({ "max_bytes": 3 })).unwrap();
-//!     host.write("large", "four").assert_reject("larger than max_bytes");
+//! fn what_is_gone_is_tried_again() {
+//!     let host = TestHost::start::<Lines>(json!({})).unwrap();
 //!     host.event("gone").missing().deliver().assert_retry("No such file");
 //!     assert!(host.logs().is_empty());
+//! }
+//!
+//! #[test]
+//! fn what_is_too_large_is_rejected() {
+//!     let mut host = TestHost::start::<Lines>(json!({ "max_bytes": 3 })).unwrap();
+//!     host.write("large", "four").assert_reject("larger than max_bytes");
 //! }
 //!
 //! #[test]

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::heard::{Heard, api};
-use crate::abi::{CREATED, CreateResult, HandlerBox, HostApi_Ref, PANICKED, Text, guard};
+use crate::abi::{CREATED, CreateResult, HandlerBox, HostApi_Ref, PANICKED, REJECT, Text, guard};
 use crate::plugin::Plugin;
-use crate::{Result, bail};
+use crate::{Reject, Result, bail};
 
 /// If this is set, the directory of a test that fails stays.
 const KEEP: &str = "NOTIFYIT_TEST_KEEP";
@@ -45,6 +45,7 @@ impl Place {
         match (made.status, made.handler.into_option()) {
             (CREATED, Some(handler)) => Ok(handler),
             (PANICKED, _) => panic!("the plugin panicked in `new`: {}", made.message),
+            (REJECT, _) => bail!(Reject::new(made.message)),
             _ => bail!("{}", made.message),
         }
     }

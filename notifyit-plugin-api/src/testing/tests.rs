@@ -10,8 +10,8 @@ use super::event::since_1970;
 use super::place::new_directory;
 use super::{TestEvent, TestHost};
 use crate::{
-    Event, Host, Kind, Origin, Plugin, Reject, Result, RetryAfter, Unavailable, bail, ensure, json, log,
-    serde_json,
+    Event, Host, Kind, Origin, Plugin, Reject, Result, RetryAfter, Unavailable, anyhow, bail, ensure, json,
+    log, serde_json,
 };
 
 /// Rejects what it has seen, by the version's number.
@@ -110,6 +110,11 @@ impl Plugin for Obedient {
 
     fn new(_: (), host: Host) -> Result<Self> {
         log::debug!("made {:?}", host.instance());
+        match host.instance().as_deref() {
+            Some("unmade") => return Err(anyhow!("no network").context("not today")),
+            Some("boom") => boom(),
+            _ => {}
+        }
         Ok(Obedient { host, events: 0, drop_panics: false })
     }
 
@@ -178,6 +183,18 @@ fn failure(f: impl FnOnce()) -> String {
 /// What the plugin's panic says.
 fn boom_at() -> String {
     format!("boom 1, at {}:{BOOM_LINE}", file!())
+}
+
+/// There its code is hidden that is not shown; the README has no way to hide any.
+#[test]
+fn the_readmes_test_is_a_part_of_the_front_pages() {
+    let (_, section) = include_str!("../../README.md").split_once("## Testing").unwrap();
+    let code = section.split("```").nth(1).unwrap();
+    let page: Vec<&str> =
+        include_str!("mod.rs").lines().map(|line| line.trim_start_matches(['/', '!']).trim()).collect();
+    let lines = code.lines().skip(3).map(str::trim).filter(|line| !line.is_empty());
+    let missing: Vec<&str> = lines.filter(|line| !page.contains(line)).collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]
@@ -292,6 +309,18 @@ fn workers_share_directory_and_logs_and_nothing_else() {
     second.write("c", "").assert_done();
     drop(second);
     assert!(!root.exists());
+}
+
+#[test]
+fn a_refusal_for_good_is_told_from_one_that_may_pass() {
+    let refused = TestHost::start::<Obedient>(json!({"x": 1})).unwrap_err();
+    assert!(refused.is::<Reject>());
+    assert_eq!(refused.to_string(), "configuration: unknown key `x`: this plugin takes no configuration");
+    let failed = TestHost::start_as::<Obedient>("unmade", json!({})).unwrap_err();
+    assert!(!failed.is::<Reject>());
+    assert_eq!(failed.to_string(), "not today: no network");
+    let failed = failure(|| drop(TestHost::start_as::<Obedient>("boom", json!({}))));
+    assert_eq!(failed, format!("the plugin panicked in `new`: {}", boom_at()));
 }
 
 #[test]
