@@ -138,15 +138,15 @@ fn on_pipe() -> (TestHost, File, OwnedFd) {
     (start(Medium::File(write.into()), "text"), read.into(), again)
 }
 
-fn close_write(host: &mut TestHost, name: &str) -> Verdict {
-    host.deliver(Kind::CloseWrite, name, 1)
+fn close_write(host: &TestHost, name: &str) -> Verdict {
+    host.event(name).kind(Kind::CloseWrite).deliver()
 }
 
 #[test]
 fn text_is_the_path_and_a_newline_as_they_are() {
     let (mut host, disk) = on_disk(1000, "text");
     let name = OsStr::from_bytes(b"a b\x1b\xff");
-    assert!(host.write(name, "x").is_done());
+    host.write(name, "x").assert_done();
     assert_eq!(disk.bytes(), [host.root().join(name).as_os_str().as_bytes(), b"\n"].concat());
 }
 
@@ -175,18 +175,18 @@ fn json_is_the_event_on_one_line() {
 fn a_burst_is_one_write_and_a_flood_is_few() {
     let (mut host, disk) = on_disk(usize::MAX, "text");
     for i in 0..100 {
-        assert!(close_write(&mut host, &format!("{i}")).is_done());
+        close_write(&host, &format!("{i}")).assert_done();
     }
     assert_eq!(disk.0.lock().unwrap().writes, 0, "before the end of the burst");
-    assert!(host.flush().is_done());
+    host.flush().assert_done();
     assert_eq!(disk.0.lock().unwrap().writes, 1);
-    assert!(host.flush().is_done());
+    host.flush().assert_done();
     assert_eq!(disk.0.lock().unwrap().writes, 1, "an empty burst");
     let long = "x".repeat(250);
     for i in 0..1000 {
-        close_write(&mut host, &format!("{i}{long}"));
+        close_write(&host, &format!("{i}{long}"));
     }
-    assert!(host.flush().is_done());
+    host.flush().assert_done();
     let state = disk.0.lock().unwrap();
     assert!(state.writes <= 1 + state.content.len() / FULL + 1, "{} writes", state.writes);
     assert_eq!(state.content.iter().filter(|b| **b == b'\n').count(), 1100);
@@ -198,22 +198,18 @@ fn a_line_torn_by_a_full_disk_is_completed_and_none_is_doubled() {
     let line = format!("{}/a\n", host.root().display()).len();
     disk.free(line + line / 2);
     for name in ["a", "b", "c"] {
-        assert!(close_write(&mut host, name).is_done());
+        close_write(&host, name).assert_done();
     }
-    let failed = host.flush();
-    assert!(
-        matches!(&failed, Verdict::Retry { message, .. } if message.starts_with("failed to write to standard output: ")),
-        "{failed:?}"
-    );
+    host.flush().assert_retry("failed to write to standard output: ");
     disk.free(3); // Still not enough for the torn line's rest.
-    assert!(host.deliver(Kind::CloseWrite, "b", 2).is_done());
-    assert!(host.flush().is_retry());
+    host.deliver(Kind::CloseWrite, "b", 2).assert_done();
+    host.flush().assert_retry("");
     disk.free(usize::MAX);
     for (name, attempt) in [("c", 2), ("a", 2), ("b", 3)] {
-        assert!(host.deliver(Kind::CloseWrite, name, attempt).is_done());
+        host.deliver(Kind::CloseWrite, name, attempt).assert_done();
     }
-    assert!(host.flush().is_done());
-    close_write(&mut host, "a");
+    host.flush().assert_done();
+    close_write(&host, "a");
     assert!(host.flush().is_done(), "another close of the same version");
     let root = host.root().display();
     assert_eq!(disk.text(), format!("{root}/a\n{root}/b\n{root}/c\n{root}/a\n"));
@@ -224,7 +220,7 @@ fn an_error_in_the_middle_of_a_burst_fails_the_whole_burst() {
     let (mut host, disk) = on_disk(10, "text");
     let long = "x".repeat(250);
     for i in 0..1000 {
-        assert!(close_write(&mut host, &format!("{i}{long}")).is_done());
+        close_write(&host, &format!("{i}{long}")).assert_done();
     }
     disk.free(usize::MAX);
     assert!(host.flush().is_retry());
@@ -232,7 +228,7 @@ fn an_error_in_the_middle_of_a_burst_fails_the_whole_burst() {
     for i in 0..1000 {
         host.deliver(Kind::CloseWrite, format!("{i}{long}"), 2);
     }
-    assert!(host.flush().is_done());
+    host.flush().assert_done();
     let root = host.root().display();
     let expected: String = (0..1000).map(|i| format!("{root}/{i}{long}\n")).collect();
     assert_eq!(disk.text(), expected);
@@ -242,11 +238,11 @@ fn an_error_in_the_middle_of_a_burst_fails_the_whole_burst() {
 fn a_broken_pipe_stops_the_host_once_and_is_no_error() {
     let (mut host, reader, writer) = on_pipe();
     drop(writer);
-    assert!(host.write("a", "x").is_done());
+    host.write("a", "x").assert_done();
     assert_eq!(host.stopped(), None);
     drop(reader);
     for name in ["b", "c"] {
-        assert!(host.write(name, "x").is_done());
+        host.write(name, "x").assert_done();
     }
     assert_eq!(host.stopped().as_deref(), Some("nobody reads standard output any more"));
     assert_eq!(host.logs(), [""; 0]);
@@ -263,9 +259,9 @@ fn a_non_blocking_output_that_is_full_is_waited_for() {
     });
     let long = "x".repeat(250);
     for i in 0..2000 {
-        assert!(close_write(&mut host, &format!("{i}{long}")).is_done());
+        close_write(&host, &format!("{i}{long}")).assert_done();
     }
-    assert!(host.flush().is_done());
+    host.flush().assert_done();
     let root = host.root().to_owned();
     drop(host);
     let text = reading.join().unwrap().unwrap();
@@ -308,7 +304,7 @@ fn in_another_process(stdout: Stdio) -> std::process::Output {
 #[ignore = "run by the two below, with a standard output of their own"]
 fn in_a_process_of_its_own() {
     let mut host = TestHost::start::<Print>(json!({})).unwrap();
-    assert!(host.write("printed", "x").is_done());
+    host.write("printed", "x").assert_done();
 }
 
 #[test]
@@ -354,7 +350,7 @@ impl Plugin for Measured {
 #[ignore = "a measurement"]
 fn time_of_an_event() {
     let index = leave(Medium::File(File::options().write(true).open("/dev/null").unwrap()));
-    let mut host = TestHost::start::<Measured>(json!({"form": "text", "medium": index})).unwrap();
-    close_write(&mut host, "sub/a-name-of-usual-length.txt");
+    let host = TestHost::start::<Measured>(json!({"form": "text", "medium": index})).unwrap();
+    close_write(&host, "sub/a-name-of-usual-length.txt");
     std::io::stderr().write_all(host.logs().join("\n").as_bytes()).unwrap();
 }

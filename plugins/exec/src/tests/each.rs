@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use notifyit_plugin_api::{Kind, Verdict, json};
+use notifyit_plugin_api::{Verdict, json};
 
 use super::{is_gone, logged, refused, reject, retry, sh, start};
 use crate::child::{Child, Step};
@@ -29,7 +29,7 @@ fn the_exit_status_is_the_verdict() {
 #[test]
 fn output_is_logged_line_by_line_under_the_files_name() {
     let mut host = sh("echo one; echo; printf 'two\\377'; echo three >&2");
-    assert!(host.write("sub/a\nb", "x").is_done());
+    host.write("sub/a\nb", "x").assert_done();
     let mut logs = host.logs();
     logs.sort();
     let name = r#""sub/a\nb""#;
@@ -41,7 +41,7 @@ fn output_is_logged_line_by_line_under_the_files_name() {
 #[test]
 fn a_flood_without_a_newline_is_cut() {
     let mut host = sh("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo after");
-    assert!(host.write("a", "x").is_done());
+    host.write("a", "x").assert_done();
     let logs = host.logs();
     assert_eq!(logs.len(), 2);
     assert!(logs[0].ends_with("xxx [cut: 4991808 bytes more]") && logs[0].len() < 9000, "{}", logs[0].len());
@@ -62,7 +62,7 @@ fn a_hostile_name_is_only_a_name() {
     for name in names {
         let out = tempdir("hostile").join("out");
         let mut host = start(json!({"command": ["sh", "-c", script, "sh", "{path}", out.to_str().unwrap()]}));
-        assert!(host.write(OsStr::from_bytes(name), "x").is_done());
+        host.write(OsStr::from_bytes(name), "x").assert_done();
         let path = host.root().join(OsStr::from_bytes(name));
         let path = path.as_os_str().as_bytes();
         assert_eq!(fs::read(&out).unwrap(), [path, b"\0", path, b"\0"].concat(), "{name:?}");
@@ -94,7 +94,7 @@ fn placeholders_are_filled_in() {
         "{id}",
     ]);
     let mut host = start(json!({"command": command}));
-    assert!(host.write("sub/b.tar.gz", "four").is_done());
+    host.write("sub/b.tar.gz", "four").assert_done();
     let root = host.root().display();
     let start = format!(
         "b.tar.gz|sub/b.tar.gz|b.tar|gz|test|landed|1|4|{{name}}|xb.tar.gz-4y|{{print $1}}|{root}/sub/b.tar.gz|{root}|{root}/sub|"
@@ -107,14 +107,9 @@ fn placeholders_are_filled_in() {
 #[test]
 fn the_event_stands_in_the_environment() {
     let script = "env | grep ^NOTIFYIT_ | grep -v EVENT | sort; env | grep -E '^(OWN|NOTIFY_SOCKET)='";
-    let mut host =
-        start(json!({"command": ["sh", "-c", script], "env": {"OWN": "a=b", "NOTIFY_SOCKET": "own"}}));
-    fs::create_dir(host.root().join("sub")).unwrap();
-    let path = host.root().join("sub/a");
-    fs::write(&path, "four").unwrap();
+    let host = start(json!({"command": ["sh", "-c", script], "env": {"OWN": "a=b", "NOTIFY_SOCKET": "own"}}));
     let time = std::time::UNIX_EPOCH + Duration::new(1_000_000_000, 5_000);
-    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-    assert!(host.deliver(Kind::Landed, "sub/a", 7).is_done());
+    host.event("sub/a").content("four").modified(time).attempt(7).deliver().assert_done();
     let logs: Vec<String> = host.logs().iter().map(|l| l.split_once(": ").unwrap().1.to_owned()).collect();
     let root = host.root().display();
     let mut expected = [
@@ -140,7 +135,7 @@ fn the_event_stands_in_the_environment() {
 #[test]
 fn the_event_comes_as_a_line_of_json_on_standard_input() {
     let mut host = sh(r#"cat; test "$(wc -l)" = 0 && printf '%s\n' "$NOTIFYIT_EVENT""#);
-    assert!(host.write("a\nb", "x").is_done());
+    host.write("a\nb", "x").assert_done();
     let logs = host.logs();
     assert_eq!(logs.len(), 2);
     assert_eq!(logs[0], logs[1]);
@@ -155,7 +150,7 @@ fn cwd_is_where_it_runs_and_where_its_relative_path_begins() {
     symlink("/bin/sh", dir.join("own-sh")).unwrap();
     let mut host =
         start(json!({"command": ["./own-sh", "-c", "pwd; echo $0"], "cwd": dir.to_str().unwrap()}));
-    assert!(host.write("a", "x").is_done());
+    host.write("a", "x").assert_done();
     assert_eq!(host.logs(), [format!("INFO \"a\": {}", dir.display()), "INFO \"a\": ./own-sh".to_owned()]);
     fs::remove_dir_all(dir).unwrap();
 }
@@ -163,7 +158,7 @@ fn cwd_is_where_it_runs_and_where_its_relative_path_begins() {
 #[test]
 fn the_file_is_handed_over_opened_and_at_its_beginning() {
     let mut host = start(json!({"command": ["sh", "-c", "cat \"$1\"; cat <&3; echo", "sh", "{file}"]}));
-    assert!(host.write("a", "content ").is_done());
+    host.write("a", "content ").assert_done();
     assert_eq!(host.logs(), [r#"INFO "a": content content "#]);
 }
 
@@ -171,11 +166,7 @@ fn the_file_is_handed_over_opened_and_at_its_beginning() {
 fn what_cannot_be_opened_safely_starts_nothing() {
     let mut host = start(json!({"command": ["sh", "-c", "echo started", "sh", "{file}"]}));
     symlink("/etc/passwd", host.root().join("link")).unwrap();
-    let verdict = host.land("link");
-    assert!(
-        matches!(&verdict, Verdict::Retry { message, .. } if message.starts_with("failed to open \"link\": ")),
-        "{verdict:?}"
-    );
+    host.land("link").assert_retry("failed to open \"link\": ");
     assert_eq!(
         host.land("missing"),
         retry("failed to open \"missing\": No such file or directory (os error 2)")
@@ -196,7 +187,7 @@ fn it_inherits_three_descriptors_and_the_file_and_no_signal_settings() {
     let inherited = inheritable();
     for (placeholder, last) in [("{path}", 2), ("{file}", 3)] {
         let mut host = start(json!({"command": ["sh", "-c", script, "sh", placeholder]}));
-        assert!(host.write("a", "x").is_done());
+        host.write("a", "x").assert_done();
         let logs = host.logs().join("\n");
         assert!(logs.contains("SigBlk:\t0000000000000000"), "{logs}");
         let ignored = u64::from_str_radix(&logged(&host, "SigIgn:\t"), 16).unwrap();
@@ -228,7 +219,7 @@ fn inheritable() -> Vec<i32> {
 fn a_program_that_leaves_its_own_children_behind_is_done_when_it_exits() {
     let mut host = sh("sleep 20 & echo $!; echo not read by anyone else");
     let before = Instant::now();
-    assert!(host.write("a", "x").is_done());
+    host.write("a", "x").assert_done();
     assert!(before.elapsed() < Duration::from_secs(5));
     assert_eq!(host.logs().len(), 2);
     let left = logged(&host, ": ");
@@ -302,15 +293,9 @@ fn a_program_that_cannot_be_started_is_the_plugins_failure() {
     fs::write(&program, "\0neither").unwrap();
     let mut host = start(config);
     let started = format!("failed to start `{}`: ", program.display());
-    let check = |verdict: Verdict| {
-        assert!(
-            matches!(&verdict, Verdict::Retry { message, .. } if message.starts_with(&started)),
-            "{verdict:?}"
-        );
-    };
-    check(host.write("a", "x"));
+    host.write("a", "x").assert_retry(&started);
     fs::remove_file(&program).unwrap();
-    check(host.write("a", "x"));
+    host.write("a", "x").assert_retry(&started);
     fs::remove_dir_all(dir).unwrap();
 }
 

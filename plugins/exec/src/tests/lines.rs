@@ -34,7 +34,7 @@ esac; done"#;
 fn one_child_answers_many_events() {
     let mut host = lines(BY_NAME);
     for _ in 0..50 {
-        assert_eq!(host.write("done", "x"), Verdict::Done);
+        host.write("done", "x").assert_done();
     }
     assert_eq!(host.write("retry", "x"), retry("no room"));
     assert_eq!(host.write("reject", "x"), reject("no image"));
@@ -44,7 +44,7 @@ fn one_child_answers_many_events() {
         Verdict::Retry { message: "busy: try again in 10s".into(), after, blame: Blame::File }
     );
     assert_eq!(host.write("odd", "x"), retry(r#"answered "what", which is no verdict"#));
-    assert_eq!(host.write("sub\n/done", "x"), Verdict::Done);
+    host.write("sub\n/done", "x").assert_done();
     assert_eq!(starts(&host), 1);
 }
 
@@ -54,12 +54,11 @@ fn a_child_that_exits_is_a_retry_and_the_next_event_starts_another() {
     assert_eq!(host.write("exit", "x"), retry("exited with 3 before it answered: overboard"));
     assert_eq!(starts(&host), 1);
     assert!(is_gone(&logged(&host, "pid ")));
-    assert_eq!(host.write("done", "x"), Verdict::Done);
+    host.write("done", "x").assert_done();
     assert_eq!(starts(&host), 2);
     assert_eq!(host.write("last", "x"), Verdict::Done, "an answer counts, whatever comes then");
-    let exited = "WARN exited with 0 between two events";
-    wait_for("its end", || host.logs().iter().any(|line| line.starts_with(exited)));
-    assert_eq!(host.write("done", "x"), Verdict::Done);
+    host.wait_logged("WARN exited with 0 between two events");
+    host.write("done", "x").assert_done();
     assert_eq!(starts(&host), 3);
 }
 
@@ -68,7 +67,7 @@ fn a_child_that_closes_its_output_is_ended() {
     let mut host = lines(BY_NAME);
     assert_eq!(host.write("mute", "x"), retry("closed its standard output before it answered"));
     assert!(is_gone(&logged(&host, "pid ")));
-    assert_eq!(host.write("done", "x"), Verdict::Done);
+    host.write("done", "x").assert_done();
 }
 
 #[test]
@@ -78,7 +77,7 @@ fn a_deadline_ends_the_child() {
     assert_eq!(host.write("hang", "x"), retry("timed out after 50ms"));
     assert!(is_gone(&logged(&host, "pid ")));
     host.set_timeout(None);
-    assert_eq!(host.write("done", "x"), Verdict::Done);
+    host.write("done", "x").assert_done();
     assert_eq!(starts(&host), 2);
 }
 
@@ -87,7 +86,7 @@ fn two_answers_at_once_are_a_retry_and_a_new_child() {
     let mut host = lines(BY_NAME);
     assert_eq!(host.write("twice", "x"), retry(r#"answered more than once, beginning with "done""#));
     assert!(is_gone(&logged(&host, "pid ")));
-    assert_eq!(host.write("done", "x"), Verdict::Done);
+    host.write("done", "x").assert_done();
     assert_eq!(starts(&host), 2);
 }
 
@@ -96,16 +95,16 @@ fn an_answer_without_a_question_ends_the_child_at_once() {
     for (extra, shown) in [("echo more", "more"), ("printf be; read x", "the beginning of a line")] {
         let script = format!("read -r line; echo done; sleep 0.02; {extra}; while :; do sleep 0.01; done");
         let mut host = lines(&script);
-        assert_eq!(host.write("a", "x"), Verdict::Done);
+        host.write("a", "x").assert_done();
         if extra == "echo more" {
             wait_for("the child is ended", || is_gone(&logged(&host, "pid ")));
         } else {
             std::thread::sleep(Duration::from_millis(60)); // Nothing shows that the two bytes are there.
         }
         host.set_timeout(Some(Duration::from_secs(5)));
-        assert_eq!(host.write("b", "x"), Verdict::Done);
+        host.write("b", "x").assert_done();
         let error = format!("ERROR the program is out of step and is ended: it wrote {shown:?} unasked");
-        assert!(host.logs().contains(&error), "{:?}", host.logs());
+        host.assert_logged(&error);
         assert!(is_gone(&logged(&host, "pid ")));
     }
 }
@@ -113,20 +112,18 @@ fn an_answer_without_a_question_ends_the_child_at_once() {
 #[test]
 fn between_events_its_log_is_not_late_and_its_exit_leaves_no_zombie() {
     let mut host = lines("read -r line; echo done; sleep 0.02; echo still here >&2; exit 4");
-    assert_eq!(host.write("a", "x"), Verdict::Done);
-    wait_for("its log", || host.logs().contains(&"WARN still here".to_owned()));
+    host.write("a", "x").assert_done();
+    host.wait_logged("WARN still here");
     wait_for("its end", || is_gone(&logged(&host, "pid ")));
-    let exited =
-        "WARN exited with 4 between two events: still here; the next event starts it again".to_owned();
-    wait_for("the word of it", || host.logs().contains(&exited));
-    assert_eq!(host.write("b", "x"), Verdict::Done);
+    host.wait_logged("WARN exited with 4 between two events: still here; the next event starts it again");
+    host.write("b", "x").assert_done();
 }
 
 #[test]
 fn shutdown_closes_its_input_and_waits() {
     let mut host = lines("while read -r line; do echo done; done; sleep 0.02; echo bye >&2");
-    assert_eq!(host.write("a", "x"), Verdict::Done);
-    assert!(host.shutdown().is_done());
+    host.write("a", "x").assert_done();
+    host.shutdown().assert_done();
     assert_eq!(host.logs()[1..], ["WARN bye"]);
     assert!(is_gone(&logged(&host, "pid ")));
 }
@@ -134,9 +131,9 @@ fn shutdown_closes_its_input_and_waits() {
 #[test]
 fn who_does_not_heed_the_shutdown_is_killed() {
     let mut host = lines("trap '' TERM; read -r line; echo done; while :; do sleep 0.01; done");
-    assert_eq!(host.write("a", "x"), Verdict::Done);
+    host.write("a", "x").assert_done();
     let before = Instant::now();
-    assert!(host.shutdown().is_done());
+    host.shutdown().assert_done();
     assert!(before.elapsed() < Duration::from_secs(5));
     assert!(is_gone(&logged(&host, "pid ")));
     assert!(host.logs()[1].starts_with("WARN killed by signal 9 (SIGKILL)"), "{:?}", host.logs());
@@ -145,7 +142,7 @@ fn who_does_not_heed_the_shutdown_is_killed() {
 #[test]
 fn a_drop_without_shutdown_ends_the_child_too() {
     let mut host = lines(BY_NAME);
-    assert_eq!(host.write("done", "x"), Verdict::Done);
+    host.write("done", "x").assert_done();
     let pid = logged(&host, "pid ");
     drop(host);
     assert!(is_gone(&pid));
@@ -154,7 +151,7 @@ fn a_drop_without_shutdown_ends_the_child_too() {
 #[test]
 fn a_host_without_events_starts_nothing() {
     let mut host = lines("exit 1");
-    assert!(host.shutdown().is_done());
+    host.shutdown().assert_done();
     assert_eq!(starts(&host), 0);
 }
 
@@ -166,12 +163,8 @@ fn a_program_that_went_missing_is_a_retry_that_says_so() {
     std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
     let mut host = start(json!({"command": [program.to_str().unwrap()], "mode": "lines"}));
     std::fs::remove_dir_all(&dir).unwrap();
-    let verdict = host.write("a", "x");
     let started = format!("failed to start `{}`: ", program.display());
-    assert!(
-        matches!(&verdict, Verdict::Retry { message, .. } if message.starts_with(&started)),
-        "{verdict:?}"
-    );
+    host.write("a", "x").assert_retry(&started);
 }
 
 #[test]
@@ -193,7 +186,7 @@ fn an_answer_can_say_that_the_file_was_rewritten() {
     done"#;
     let mut host = lines(script);
     for (name, says) in [("said", true), ("unsaid", false)] {
-        assert!(host.write(name, "x").is_done());
+        host.write(name, "x").assert_done();
         assert_eq!(host.rewrote(), says, "{name}");
     }
 }
