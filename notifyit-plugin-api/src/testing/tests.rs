@@ -218,6 +218,12 @@ fn a_panic_fails_with_the_plugins_words_and_place_wherever_it_happens() {
     let failed = failure(|| drop(host));
     assert_eq!(failed, format!("the plugin panicked: {} (while it was dropped)", boom_at()));
     assert!(!root.exists());
+    let failed = failure(|| {
+        let mut host = obedient();
+        host.write("drop", "").assert_done();
+        panic!("the test's own");
+    });
+    assert_eq!(failed, "the test's own");
 }
 
 #[test]
@@ -413,6 +419,7 @@ fn a_verdict_that_was_not_expected_is_shown_with_the_logs() {
     assert!(failure(|| done.assert_retry("")).starts_with("expected a retry, but it is done\n"));
     assert!(failure(|| later.assert_unavailable("")).starts_with("expected a retry with `Unavailable`, but"));
     assert!(failure(|| down.assert_unavailable("cpu")).contains("that says \"cpu\""));
+    assert!(failure(|| down.assert_retry("cpu")).contains("that says \"cpu\""));
     down.assert_retry("disk");
     down.assert_unavailable("disk");
     host.take_logs();
