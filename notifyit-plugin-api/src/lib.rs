@@ -90,7 +90,7 @@
 //! |---|---|---|
 //! | all of [`Event`] | during `on_event`: an event cannot be kept | any thread that ends before `on_event` does |
 //! | all of [`Host`] | from `new` until the process ends | any thread |
-//! | [`log`]'s macros | at any time | any thread; one of your own calls [`Host::attach_thread`] first |
+//! | `log`'s macros | at any time | any thread; one of your own calls [`Host::attach_thread`] first |
 //!
 //! So an instance needs no locks, and must be [`Send`]. What is `static` is shared by all instances in one process: those of
 //! all workers and of all that the user makes of the library; with `isolation = "process"` each worker is a process of
