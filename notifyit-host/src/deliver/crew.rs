@@ -19,7 +19,9 @@ use crate::settle::recorder::Recorders;
 
 /// Beyond the time that a lane has for what it holds: for its last flush.
 pub(super) const LAST_FLUSH: Duration = Duration::from_millis(200);
-/// And beyond that, for the ends of processes.
+/// The same for a process, which can be killed then: on a busy machine it may wait that long for its turn.
+pub(super) const LAST_FLUSH_OF_A_PROCESS: Duration = Duration::from_secs(1);
+/// And beyond that, for the end of a process that is killed.
 const KILLED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A lane with its threads.
@@ -105,15 +107,23 @@ impl Crew {
 
     /// Has it left, or is it not waited for any longer?
     pub(super) fn has_departed(&self, now: Instant) -> bool {
-        let is_over = || self.lane.patience().is_some_and(|until| now > until + LAST_FLUSH);
+        let is_over = || self.lane.patience().is_some_and(|until| now > until + self.last_calls());
         self.is_leaving && (self.threads.iter().all(JoinHandle::is_finished) || is_over())
+    }
+
+    /// How long beyond its time a lane may be at its last calls. Whose process is killed comes back for sure; only the kernel
+    /// may take its time.
+    fn last_calls(&self) -> Duration {
+        match self.isolation {
+            Isolation::Inline => LAST_FLUSH,
+            Isolation::Process => LAST_FLUSH_OF_A_PROCESS + KILLED_WITHIN,
+        }
     }
 
     /// Waits for the workers of a lane that is closed, until then. Returns what they have left.
     pub(super) fn leave(mut self, patience: Instant) -> Option<Left> {
         let mut is_stuck = false;
-        // Whose process is killed comes back for sure; only the kernel may take its time.
-        let patience = if self.isolation == Isolation::Process { patience + KILLED_WITHIN } else { patience };
+        let patience = patience + (self.last_calls() - LAST_FLUSH);
         for thread in self.threads.drain(..) {
             // A thread that is in a plugin's hands cannot be ended.
             while !thread.is_finished() && Instant::now() < patience {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::crew::LAST_FLUSH;
+use super::crew::LAST_FLUSH_OF_A_PROCESS;
 use super::desk::Desk;
 use super::pause::Pause;
 use super::retry::RetryPolicy;
@@ -272,9 +272,9 @@ impl Lane {
         Some(self.closing()? + self.calls.get().copied().unwrap_or_default())
     }
 
-    /// Is nobody waiting for its calls in hand any more? For the last flush there is time left.
+    /// Are its processes to be killed in the middle of a call? For the last flush they have time.
     pub(super) fn is_given_up(&self) -> bool {
-        self.patience().is_some_and(|until| Instant::now() > until + LAST_FLUSH * 3 / 4)
+        self.patience().is_some_and(|until| Instant::now() > until + LAST_FLUSH_OF_A_PROCESS)
     }
 
     /// Until when workers may go on, once the lane is closing.
