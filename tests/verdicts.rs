@@ -185,13 +185,15 @@ fn a_paused_lane_goes_on_when_a_file_succeeds() {
 #[test]
 fn a_lane_whose_flush_fails_pauses_until_the_flush_works() {
     let host = recorder(r#"{first="20ms",max="200ms"}"#).set("recorder.failing_flushes=4");
-    let host = host.set("recorder.hold='{temp}/hold'");
+    let host = host.plugin("print").set("recorder.hold='{temp}/hold'");
     let hold = host.aside("hold", "");
-    let host = host.start();
+    let host = host.start_and_look();
     for n in 0..30 {
         host.write(format!("{n}.txt"), "x");
     }
     host.logged(&["holding"]);
+    // What `print` has lies before the recorder, too.
+    host.all_handled("print", (0..30).map(|n| format!("{n}.txt")));
     fs::remove_file(hold).unwrap();
     let flushed = |host: &Running| host.records("recorder").iter().any(|r| r.say == "flush");
     host.wait_for("a flush that works", |host| flushed(host).then_some(()));
