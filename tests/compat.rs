@@ -1,31 +1,32 @@
 //! Plugins and hosts of several minor versions of the API, of several compilers, in debug and release.
 //!
-//! The same plugin is built with a frozen 1.0 (`older`), with `today`'s API, and with a later minor version (`newer`):
-//! see `api/README.md`. If a test here fails, a change to the wire has broken the plugins that people have.
+//! The same plugin is built with a frozen 1.0 (`older`) and 1.1 (`previous`), with `today`'s API, and with a later minor
+//! version (`newer`): see `api/README.md`. If a test here fails, a change to the wire has broken the plugins that people have.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use notifyit_tests::{Host, Running, inline_only, libraries_by, library, skip};
 
-use self::hosts::{Told, fits, next, today, v1_0};
+use self::hosts::{Told, fits, next, today, v1_0, v1_1};
 
 mod hosts;
 
 #[test]
-fn what_1_0_has_on_the_wire_is_there_and_means_the_same() {
+fn what_an_older_version_has_on_the_wire_is_there_and_means_the_same() {
     if inline_only("no host runs") {
         return;
     }
-    let old = v1_0::HOST;
-    let known: Vec<_> = (old.codes)().into_iter().filter(|(name, code)| !unknown(name, *code)).collect();
-    assert!(known.len() > 20, "{known:?}");
-    for host in [today::HOST, next::HOST] {
-        let codes = (host.codes)();
-        for code in &known {
-            assert!(codes.contains(code), "{code:?} has changed: {codes:?}");
+    for old in [v1_0::HOST, v1_1::HOST] {
+        let known: Vec<_> = (old.codes)().into_iter().filter(|(name, code)| !unknown(name, *code)).collect();
+        assert!(known.len() > 20, "{known:?}");
+        for host in [today::HOST, next::HOST] {
+            let codes = (host.codes)();
+            for code in &known {
+                assert!(codes.contains(code), "{code:?} has changed: {codes:?}");
+            }
+            fits((old.layout, old.version), (host.layout, host.version)).unwrap_or_else(|e| panic!("{e}"));
         }
-        fits((old.layout, old.version), (host.layout, host.version)).unwrap_or_else(|e| panic!("{e}"));
     }
 }
 
@@ -40,15 +41,22 @@ fn each_version_of_the_host_runs_each_of_the_plugin() {
         return;
     }
     // What the plugin knows of the host, and what a later host knows of the library and the handler.
-    let (old, today, next) = (v1_0::HOST, today::HOST, next::HOST);
+    let (old, previous, today, next) = (v1_0::HOST, v1_1::HOST, today::HOST, next::HOST);
     let cases = [
         (&old, "older", "nothing", None),
+        (&old, "previous", "None", None),
         (&old, "today", "None", None),
         (&old, "newer", "None None", None),
+        (&previous, "older", "nothing", None),
+        (&previous, "previous", r#"Some("alpha")"#, None),
+        (&previous, "today", r#"Some("alpha")"#, None),
+        (&previous, "newer", r#"Some("alpha") None"#, None),
         (&today, "older", "nothing", None),
+        (&today, "previous", r#"Some("alpha")"#, None),
         (&today, "today", r#"Some("alpha")"#, None),
         (&today, "newer", r#"Some("alpha") None"#, None),
         (&next, "older", "nothing", Some((None, 0))),
+        (&next, "previous", r#"Some("alpha")"#, Some((None, 0))),
         (&next, "today", r#"Some("alpha")"#, Some((None, 0))),
         (&next, "newer", r#"Some("alpha") Some(7)"#, Some((Some(7), 9))),
     ];
@@ -82,7 +90,7 @@ type Named = (String, PathBuf);
 
 /// Today's plugin, and the others in debug and release, by our compiler and by those of other channels that are here.
 fn builds() -> Vec<Named> {
-    let plugins = ["older", "newer"];
+    let plugins = ["older", "previous", "newer"];
     let mut all = vec![("today".to_owned(), library("today"))];
     for toolchain in [None, Some("nightly"), Some("beta")] {
         for profile in ["dev", "release"] {
@@ -151,11 +159,13 @@ fn the_frozen_sources_are_as_they_were() {
     }
     let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("api");
     let readme = api.join("README.md");
-    assert_eq!(
-        sum_of(&api.join("1.0")),
-        15_763_267_176_127_799_524,
-        "a frozen copy was edited: see {readme:?}"
-    );
+    for (version, sum) in [("1.0", 15_763_267_176_127_799_524), ("1.1", 11_856_222_073_700_816_358)] {
+        assert_eq!(
+            sum_of(&api.join(version)),
+            sum,
+            "the frozen copy of {version} was edited: see {readme:?}"
+        );
+    }
 }
 
 /// FNV-1a of the sources, in the order of their names.

@@ -173,6 +173,7 @@ macro_rules! host {
 }
 
 host!(v1_0, notifyit_plugin_api_1_0, lends {}, |_module, _handler| None);
+host!(v1_1, notifyit_plugin_api_1_1, lends { instance }, |_module, _handler| None);
 host!(today, notifyit_plugin_api, lends { instance }, |_module, _handler| None);
 host!(next, notifyit_plugin_api_next, lends { instance, later }, |module, handler| {
     Some((module.later().map(|later| later()), handler.later(8)))

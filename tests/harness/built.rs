@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
@@ -23,6 +23,7 @@ const PACKAGES: [&str; 16] = [
     "notifyit-misbehaves",
     "notifyit-deadly",
     "notifyit-older",
+    "notifyit-previous",
     "notifyit-today",
     "notifyit-newer",
 ];

@@ -1,4 +1,4 @@
-//! Built with a later minor version of the plugin API. Works like its siblings `older` and `today`, whose source it
+//! Built with a later minor version of the plugin API. Works like its siblings `older`, `previous` and `today`, whose source it
 //! shares.
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Built with the plugin API 1.0. Works like its siblings `today` and `newer`, whose source it shares.
+//! Built with the plugin API 1.0. Works like its siblings `previous`, `today` and `newer`, whose source it shares.
 #![forbid(unsafe_code)]
 
 #[path = "../../today/src/plugin.rs"]

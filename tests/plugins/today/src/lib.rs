@@ -1,4 +1,4 @@
-//! Built with today's plugin API. Works like its siblings `older` and `newer`, which share its source.
+//! Built with today's plugin API. Works like its siblings `older`, `previous` and `newer`, which share its source.
 #![forbid(unsafe_code)]
 
 mod plugin;

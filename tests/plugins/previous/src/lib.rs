@@ -1,0 +1,12 @@
+//! Built with the plugin API 1.1. Works like its siblings `older`, `today` and `newer`, whose source it shares.
+#![forbid(unsafe_code)]
+
+#[path = "../../today/src/plugin.rs"]
+mod plugin;
+
+notifyit_plugin_api::export_plugin!(plugin::Minor);
+
+/// What can be known of the host by this version of the API.
+fn knows(host: notifyit_plugin_api::Host) -> String {
+    format!("{:?}", host.instance())
+}
