@@ -16,6 +16,13 @@ pub trait Config: Sized {
     ///
     /// Unknown, missing and wrong keys, each named.
     fn from_json(json: &str) -> Result<Self>;
+
+    /// What it may be, as a JSON schema, by which the host tells users where they are wrong before
+    /// [`Plugin::new`](crate::Plugin::new) is called. Default: none, and `from_json` alone says what is wrong. What it
+    /// does not allow never gets to `from_json`. Since 1.2.
+    fn schema() -> Option<serde_json::Value> {
+        None
+    }
 }
 
 impl Config for () {
@@ -25,6 +32,10 @@ impl Config for () {
             Some(key) => anyhow::bail!("unknown key `{key}`: this plugin takes no configuration"),
             None => Ok(()),
         }
+    }
+
+    fn schema() -> Option<serde_json::Value> {
+        Some(serde_json::json!({ "type": "object", "additionalProperties": false }))
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a library says of itself.
 
+use std::panic::catch_unwind;
+
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::kind::Kind;
 use crate::plugin::Plugin;
 
@@ -29,6 +32,9 @@ pub struct Info {
     /// Does it only read its files? Not told by plugins that were built before this was asked.
     #[serde(default)]
     pub reads_only: bool,
+    /// The JSON schema of its configuration, if it has one. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<serde_json::Value>,
 }
 
 /// The author's Cargo package, as `export_plugin!` sees it.
@@ -55,6 +61,8 @@ impl Info {
             events: P::EVENTS.iter().map(Kind::to_string).collect(),
             max_workers: P::MAX_WORKERS.max(1),
             reads_only: P::READS_ONLY,
+            // A plugin can do without it.
+            config: catch_unwind(P::Config::schema).ok().flatten(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! #[config] // what the user writes under [plugin.lines.config]
 //! struct Config {
+//!     /// Larger files are rejected.
 //!     max_bytes: Option<u64>,
 //! }
 //!
@@ -51,9 +52,10 @@
 //!    `crate-type = ["cdylib"]` under `[lib]` and one [`export_plugin!`]; `cargo build --release` makes
 //!    `target/release/libnotifyit_lines.so`.
 //! 2. **Loaded.** The host finds that file in a directory of plugins (`notifyit watch --plugin-dir target/release`), checks
-//!    it, makes a private copy, loads that, and reads what it says of itself: name, version, and the constants of
-//!    [`Plugin`]. None of your functions has run yet.
-//! 3. **Made.** The host calls [`Plugin::new`] with the user's configuration: once for each worker. A worker is a thread with
+//!    it, makes a private copy, loads that, and reads what it says of itself: name, version, the constants of [`Plugin`],
+//!    and what its configuration may be ([`macro@config`]). None of your functions has run yet.
+//! 3. **Made.** The host compares what the user has written with that: what is wrong is told with its line, and goes no further.
+//!    Then it calls [`Plugin::new`] with the configuration: once for each worker. A worker is a thread with
 //!    an instance of its own; the user says how many (`workers`, 1 if they say nothing), and you say how many at most
 //!    ([`Plugin::MAX_WORKERS`]). If `new` fails, a host that was told to run this plugin does not start; one that runs
 //!    already tries again, with growing pauses; after a [`Reject`], or for a configuration that cannot be read, not before
@@ -111,6 +113,7 @@ mod kind;
 mod verdict;
 mod error;
 mod config;
+mod schema;
 mod services;
 mod info;
 mod export;
@@ -189,6 +192,16 @@ pub mod __private {
     };
     pub use crate::config::read;
     pub use crate::info::Package;
+    pub use schemars;
+
+    pub mod schema {
+        pub use crate::schema::{anything, of};
+
+        /// All of it is brought into scope, where names of an author's types are.
+        pub mod probe {
+            pub use crate::schema::{Anything as __Anything, Of as __Of};
+        }
+    }
 }
 
 /// The README's plugin compiles.

@@ -148,7 +148,7 @@ impl Loader {
     }
 }
 
-/// The version of `notifyit-plugin-api` that this host is built with: `1.1.0`.
+/// The version of `notifyit-plugin-api` that this host is built with: `1.2.0`.
 pub fn api_version() -> String {
     <PluginModule_Ref as RootModule>::VERSION_STRINGS.to_string()
 }
