@@ -314,7 +314,7 @@ fn an_unknown_placeholder_ends_the_start() {
 
 #[test]
 fn without_a_command_it_says_what_is_missing() {
-    Host::new().plugin("exec").args(["-p", "exec"]).run().code(1).one_error(&["exec", "command"]);
+    Host::new().plugin("exec").args(["-p", "exec"]).run().code(78).one_error(&["exec", "command"]);
 }
 
 #[test]

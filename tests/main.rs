@@ -42,6 +42,7 @@ mod print;
 mod exec;
 mod exec_lines;
 mod config;
+mod schema;
 mod cli;
 mod side_by_side;
 mod readme;

@@ -116,7 +116,7 @@ fn the_commands_for_plugin_files_do_what_is_said() {
     }
     let [inspect, install, list, remove] = &told[..] else { panic!("four commands: {told:?}") };
     let file = format!("{plugins}/libnotifyit_print.so");
-    assert!(inspect.ends_with("\nruns         yes\n"), "{inspect}");
+    assert!(inspect.contains("\nruns         yes\n\n[plugin.print.config]\n"), "{inspect}");
     assert!(install.starts_with(&format!("installed print 0.1.0 as {file:?}\n")), "{install}");
     assert!(list.contains("  0.1.0  ") && list.contains("  always ") && list.contains(&file), "{list}");
     assert!(remove.starts_with(&format!("removed {file:?}\n")), "{remove}");

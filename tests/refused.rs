@@ -141,19 +141,18 @@ fn a_plugin_named_in_the_configuration_that_is_refused_ends_the_start() {
 
 #[test]
 fn an_error_in_new_ends_the_start_and_names_the_key() {
-    for (setting, key) in [("recorder.colour=1", "colour"), ("recorder.slow_ms=\"soon\"", "slow_ms")] {
-        let host = Host::new().plugin("print").plugin("recorder").args(["-p", "print", "-p", "recorder"]);
-        host.set(setting).run().code(1).one_error(&["recorder", key]);
-    }
+    let host = Host::new().plugin("print").plugin("exec").args(["-p", "print", "-p", "exec"]);
+    let host = host.set("exec.command=[\"true\"]").set("exec.kill_after=soon");
+    host.run().code(1).one_error(&["exec", "key `kill_after`", "soon"]);
 }
 
 #[test]
 fn an_error_in_new_of_what_was_only_found_leaves_it_out() {
-    let host = Host::new().plugin("print").plugin("recorder").set("recorder.colour=1").start();
+    let host = Host::new().plugin("print").plugin("exec").set("exec.command=[]").start();
     host.alive("print");
     let exit = host.stop();
     exit.success();
-    assert_eq!(exit.lines(&["ERROR", "recorder", "colour"]).len(), 1);
+    assert_eq!(exit.lines(&["ERROR", "exec", "command"]).len(), 1);
 }
 
 #[test]

@@ -120,11 +120,10 @@ pub fn check(settings: &Settings) -> Result<()> {
     let loader = loader(settings);
     let members = roster::first_look(&mut Set::new(loader), settings)?.members;
     refuse_plugins_beneath(settings)?;
-    members.iter().try_for_each(|member| roster::check(settings, member))?;
+    let names = roster::check(settings, &members)?;
     let handle = SourceHandle::new().context("failed to start")?;
     let (tree, renames, rescans) = Default::default();
     let source = Source::start(roots(settings), tree, renames, handle, rescans, Nobody)?;
-    let names: Vec<String> = members.iter().map(|member| member.settings.name.clone()).collect();
     info!("all is well: {}, {}", watching(&source), running(&names));
     Ok(())
 }

@@ -45,12 +45,13 @@ pub enum PluginCommand {
     Dev(PluginDevArgs),
     /// Say what a plugin is, and whether this host would run it: exit status 0 or 1.
     ///
-    /// The plugin is loaded, in a child process, unless its file is not trusted.
+    /// Its configuration is written as an example, to be copied into the configuration file. The plugin is loaded, in a child
+    /// process, unless its file is not trusted.
     Inspect {
         /// A plugin's name, or its file: what contains `/` or ends in `.so`.
         #[arg(value_name = "NAME|FILE")]
         plugin: OsString,
-        /// As a JSON object.
+        /// As a JSON object; its `config` is the JSON schema of the configuration.
         #[arg(long)]
         json: bool,
         /// Where names are looked up.

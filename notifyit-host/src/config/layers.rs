@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, UsageError, set};
+use super::table::{Spot, Spots, Step};
+use super::{UsageError, set};
 use crate::log::one_line;
 
 type Span = Range<usize>;
@@ -101,6 +102,53 @@ impl Layers {
         self.error_at(span, &one_line(&format!("{key}{}", message.as_ref())))
     }
 
+    /// Where a plugin's own table, and each part of it, was written.
+    pub(super) fn own_table(&self, plugin: &str) -> Spots {
+        let mut spots = Spots::new();
+        let tree = self.tree().ok();
+        let plugins = tree.as_ref().and_then(|tree| beneath(tree, "plugin"));
+        let Some((name, DeValue::Table(plugin))) = plugins.and_then(|(_, value)| match value {
+            DeValue::Table(plugins) => beneath(plugins, plugin),
+            _ => None,
+        }) else {
+            return spots;
+        };
+        match beneath(plugin, "config") {
+            Some((key, table)) => self.note(&mut spots, &mut Vec::new(), (&key, &key), table),
+            // Nothing of its own: what is missing is missing here.
+            None => drop(spots.insert(Vec::new(), (self.spot(&name), self.spot(&name)))),
+        }
+        spots
+    }
+
+    /// Notes where a value, of this key, and each part of it was written.
+    fn note(
+        &self,
+        spots: &mut Spots,
+        path: &mut Vec<Step>,
+        (key, span): (&Span, &Span),
+        value: &DeValue<'_>,
+    ) {
+        spots.insert(path.clone(), (self.spot(key), self.spot(span)));
+        match value {
+            DeValue::Table(table) => {
+                for (name, value) in table {
+                    path.push(Step::Key(name.get_ref().to_string()));
+                    self.note(spots, path, (&name.span(), &value.span()), value.get_ref());
+                    path.pop();
+                }
+            }
+            DeValue::Array(values) => {
+                for (index, value) in values.iter().enumerate() {
+                    path.push(Step::Index(index));
+                    self.note(spots, path, (&value.span(), &value.span()), value.get_ref());
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Was this typed rather than written in the file?
     pub(super) fn is_typed(&self, span: &Span) -> bool {
         matches!(self.place(span), Some(Place::Typed { .. }))
@@ -152,14 +200,17 @@ impl Layers {
     }
 
     fn error_at(&self, span: &Span, message: &str) -> Error {
+        self.spot(span).error(message)
+    }
+
+    fn spot(&self, span: &Span) -> Spot {
         match self.place(span) {
             Some(Place::File { path, text }) => {
                 let (line, column) = position(text, span.start);
-                let path = path.to_string_lossy();
-                ConfigError(format!("{}:{line}:{column}: {message}", one_line(&path))).into()
+                Spot::File(format!("{}:{line}:{column}", one_line(&path.to_string_lossy())))
             }
-            Some(Place::Typed { label, .. }) => UsageError(format!("{label}: {message}")).into(),
-            None => UsageError(message.to_owned()).into(),
+            Some(Place::Typed { label, .. }) => Spot::Typed(label.clone()),
+            None => Spot::Typed(String::new()),
         }
     }
 }
@@ -224,8 +275,14 @@ fn key_at(table: &DeTable<'_>, span: &Span) -> Option<String> {
     })
 }
 
-/// As it would be written: in quotes if it must be.
-fn part_of_key(name: &str) -> String {
+/// Where the key was written, and its value.
+fn beneath<'t, 'a>(table: &'t DeTable<'a>, key: &str) -> Option<(Span, &'t DeValue<'a>)> {
+    let (name, value) = table.iter().find(|(name, _)| *name.get_ref() == key)?;
+    Some((name.span(), value.get_ref()))
+}
+
+/// A part of a key as it would be written: in quotes if it must be.
+pub fn part_of_key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { format!("{name:?}") }
 }

@@ -1,7 +1,8 @@
 //! What the host is to do: what was typed, laid over what a file says, laid over the defaults.
 //!
 //! [`resolve`] is the only door: it finds and reads the configuration file, and what it returns is complete, checked,
-//! and no longer knows where anything came from. Everything below reads [`Settings`] alone, never a flag or the
+//! and no longer knows where anything came from, but for the plugins' own tables: what these may hold is known when the
+//! plugins are. Everything below reads [`Settings`] alone, never a flag or the
 //! environment.
 //!
 //! | file | holds |
@@ -10,6 +11,7 @@
 //! | `layers` | the file and each `--set` as one tree that knows where every value was written |
 //! | `set` | the key of a `--set` |
 //! | `written` | the tree's shape: the keys that there are, and what each may be |
+//! | `table` | a plugin's own table, and where each part of it was written |
 //! | `resolved` | [`Settings`], and how they follow from the above |
 //! | `state` | where the state is, for commands that need nothing else |
 //! | `socket` | where a host listens, for itself and for who asks it |
@@ -27,6 +29,7 @@ mod plugins;
 mod plugin;
 mod confinement;
 mod written;
+mod table;
 mod layers;
 mod set;
 mod environment;
@@ -34,12 +37,14 @@ mod environment;
 pub use crate::cli::{Existing, Isolation, LogFormat, Trust};
 pub use confinement::{Confinement, Limits, Sandbox};
 pub use environment::Environment;
+pub use layers::part_of_key;
 pub use places::{PluginPlaces, plugin_places};
 pub use plugin::{Library, PluginSettings, RetrySettings};
 pub use plugins::{Plugins, Request};
 pub use resolved::{LogSettings, Settings, resolve};
 pub use socket::{Socket, socket};
 pub use state::state_dir;
+pub use table::{Part, Step, Table};
 pub use watches::WatchSettings;
 pub use written::{Backend, Missing};
 

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use notifyit_plugin_api::Kind;
-use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::resolved::Ground;
-use super::{Confinement, Isolation, WatchSettings, confinement, written};
+use super::{Confinement, Isolation, Table, WatchSettings, confinement, written};
 use crate::patterns::{Case, Patterns};
 
 /// Where a plugin's code lies.
@@ -53,7 +52,7 @@ pub struct PluginSettings {
     /// What its worker processes may not do; nothing is confined when it is called in the host.
     pub confinement: Confinement,
     /// What the plugin itself reads.
-    pub config: Map<String, Value>,
+    pub config: Table,
 }
 
 /// When a failed attempt is repeated.
@@ -88,7 +87,7 @@ impl PluginSettings {
             retry: RetrySettings::default(),
             isolation: Isolation::default(),
             confinement: Confinement::default(),
-            config: Map::new(),
+            config: Table::default(),
         }
     }
 }
@@ -138,6 +137,7 @@ pub(super) fn resolve(
         None => Library::Name(name.clone()),
     };
     let case = if written.ignore_case { Case::Ignored } else { Case::Sensitive };
+    let config = Table::new(written.config.0, ground.layers.own_table(&name));
     let defaults = PluginSettings::with_defaults(name, library);
     Ok(PluginSettings {
         watch: watch_names(ground, written.watch, watches)?,
@@ -151,7 +151,7 @@ pub(super) fn resolve(
         retry: retry(ground, &written.retry)?,
         isolation,
         confinement,
-        config: written.config.0,
+        config,
         ..defaults
     })
 }

@@ -214,7 +214,7 @@ fn every_key_of_a_file_arrives() {
     let config = json!({
         "command": ["convert", "{file}"], "since": "2024-02-03", "deep": {"ratio": 0.5, "on": true, "n": -1}
     });
-    assert_eq!(serde_json::Value::Object(thumbnails.config.clone()), config);
+    assert_eq!(serde_json::Value::Object(thumbnails.config.values.clone()), config);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn the_defaults_are_those_documented() {
     assert_eq!((print.quiet, print.coalesce), (None, None));
     assert_eq!(settings.rescan_every, Some(Duration::from_secs(3600)));
     assert_eq!((&print.watch, &print.events), (&None, &None));
-    assert!(print.patterns.is_empty() && print.config.is_empty());
+    assert!(print.patterns.is_empty() && print.config.values.is_empty());
     assert_eq!((print.isolation, &print.confinement), (Isolation::Inline, &Confinement::default()));
     let [first, max, for_] = [1, 600, 86_400].map(Duration::from_secs);
     assert_eq!(print.retry, RetrySettings { first, max, for_, attempts: None, crashes: 3 });
@@ -449,20 +449,20 @@ fn set_is_laid_over_the_file() {
     let config = json!({
         "command": ["true"], "mode": "lines", "since": "2024-02-03", "deep": {"ratio": 0.5, "on": false, "n": -1}
     });
-    assert_eq!(serde_json::Value::Object(thumbnails.config.clone()), config);
+    assert_eq!(serde_json::Value::Object(thumbnails.config.values.clone()), config);
     assert_eq!((thumbnails.workers, thumbnails.queue), (4, 100));
     assert_eq!(thumbnails.retry.first, Duration::from_secs(3));
     assert_eq!(thumbnails.library, Library::Name("other".to_owned()));
     assert_eq!(settings.grace, Duration::from_secs(5));
     assert_eq!(settings.plugin_dirs, [place.path("p")], "typed, so relative to the current directory");
-    assert_eq!(instance(&settings, "print").config["format"], "json");
+    assert_eq!(instance(&settings, "print").config.values["format"], "json");
 }
 
 #[test]
 fn a_set_value_is_toml_or_else_a_string() {
     let value = |text: &str| {
         let settings = of_flags(&["-p", "x", "--set", &format!("x.k={text}")]);
-        instance(&settings, "x").config["k"].clone()
+        instance(&settings, "x").config.values["k"].clone()
     };
     assert_eq!(value("4"), json!(4));
     assert_eq!(value(" true "), json!(true));
@@ -477,7 +477,7 @@ fn a_set_value_is_toml_or_else_a_string() {
     assert_eq!(value("[a"), json!("[a"));
     assert_eq!(value("ä"), json!("ä"));
     let settings = of_flags(&["-p", "x", "--set", "x.\"a=b.c\".'d'=1"]);
-    assert_eq!(instance(&settings, "x").config["a=b.c"], json!({"d": 1}));
+    assert_eq!(instance(&settings, "x").config.values["a=b.c"], json!({"d": 1}));
 }
 
 #[test]
@@ -538,7 +538,7 @@ fn a_command_is_run_by_exec() {
     let settings = Place::new().resolve(&args).unwrap();
     assert_eq!(requested(&settings), ["exec = exec"]);
     assert!(!settings.plugins.drop_ins_run());
-    let config = serde_json::Value::Object(instance(&settings, "exec").config.clone());
+    let config = serde_json::Value::Object(instance(&settings, "exec").config.values.clone());
     assert_eq!(config, json!({"command": ["a", "", "{file}"], "mode": "lines"}));
 
     let both = Place::new().resolve(&["-p", "print", "in", "--", "true"]).unwrap();
@@ -580,7 +580,7 @@ fn settings_are_found_by_the_name_that_a_file_turns_out_to_have() {
     let library = || Library::File(PathBuf::from("/x/a.so"));
     let thumbnails = settings.plugins.settings_for("thumbnails", library());
     assert_eq!((thumbnails.workers, thumbnails.library), (2, library()));
-    assert_eq!(settings.plugins.settings_for("new", library()).config["k"], 1);
+    assert_eq!(settings.plugins.settings_for("new", library()).config.values["k"], 1);
     let unknown = settings.plugins.settings_for("unknown", library());
     assert_eq!((&*unknown.name, unknown.workers), ("unknown", 1));
 }
@@ -591,7 +591,7 @@ fn a_drop_in_runs_unless_an_instance_stands_for_it() {
         let settings = of_file(&format!("{WATCH}{file}"), &["--set", "exec.k=1"]);
         settings.plugins.drop_in(name, Path::new("/p/libnotifyit_exec.so"))
     };
-    assert_eq!(drop_in("", "exec").unwrap().config["k"], 1, "a --set alone asks for no instance");
+    assert_eq!(drop_in("", "exec").unwrap().config.values["k"], 1, "a --set alone asks for no instance");
     let library = drop_in("[plugin.print]", "exec").unwrap().library;
     assert_eq!(library, Library::File(PathBuf::from("/p/libnotifyit_exec.so")));
     assert!(drop_in("[plugin.exec]", "exec").is_none());

@@ -6,6 +6,7 @@
 //! | `new` | a crate to begin with |
 //! | `dev` | build, run, build anew |
 //! | `seen` | what is known of one file, for people and as JSON |
+//! | `example` | its configuration as an example |
 //! | `inspect` | the same, as a command |
 //! | `list` | which plugins there are, and when each runs |
 //! | `install` | from a build to a plugin directory, whole and at once |
@@ -14,6 +15,7 @@
 mod new;
 mod dev;
 mod seen;
+mod example;
 mod inspect;
 mod list;
 mod install;

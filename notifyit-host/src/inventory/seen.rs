@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use notifyit_plugin_api::{Info, Kind};
 use serde::Serialize;
 
+use super::example::example;
 use crate::plugin::{Loader, Refused, Step, name_of};
 
 /// A plugin file, looked at.
@@ -87,7 +88,7 @@ impl Seen {
         serde_json::to_string(&form).unwrap_or_default() + "\n"
     }
 
-    /// All of it, a line each.
+    /// All of it, a line each, then its configuration as an example.
     pub(super) fn to_text(&self) -> String {
         let mut lines = vec![("file", format!("{:?}", self.file))];
         if let Ok(info) = &self.info {
@@ -112,6 +113,10 @@ impl Seen {
         };
         lines.extend([("trusted", trusted), ("runs", runs)]);
         let lines = lines.iter().filter(|(_, value)| !value.is_empty());
-        lines.map(|(key, value)| format!("{key:<12} {}\n", crate::log::one_line(value))).collect()
+        let lines = lines.map(|(key, value)| format!("{key:<12} {}\n", crate::log::one_line(value)));
+        let schema = self.info.as_ref().ok().and_then(|info| info.config.as_ref());
+        let example = schema.map(|schema| example(&self.name(), schema)).unwrap_or_default();
+        let gap = if example.is_empty() { "" } else { "\n" };
+        lines.chain([gap.to_owned(), example]).collect()
     }
 }

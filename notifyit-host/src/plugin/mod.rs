@@ -15,6 +15,7 @@
 //! | `services` | what the plugin calls |
 //! | `maker` | makes the instances, inline or isolated |
 //! | `files` | which files are new since they were last looked at |
+//! | `schema` | what a plugin's configuration may be |
 //! | `set` | all of it for everything that is to run |
 //!
 //! What is *absent*: a library is never unloaded, and the file that the user gave is never mapped.
@@ -32,6 +33,7 @@ pub mod isolated;
 mod services;
 mod maker;
 mod files;
+pub mod schema;
 pub mod set;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tracing::{debug, warn};
 
 use super::files::{Files, Looked};
+use super::schema::{self, Wrong};
 use super::{Discovered, Loader, PluginLibrary, by_name, in_directories};
 use crate::config::{Library, PluginSettings, Request, Settings};
 
@@ -302,6 +303,21 @@ pub fn kinds(member: &Member) -> Result<Vec<notifyit_plugin_api::Kind>> {
 ///
 /// Never in practice: TOML's values are all JSON's.
 pub fn config_json(member: &Member) -> Result<String> {
-    serde_json::to_string(&member.settings.config)
+    serde_json::to_string(&member.settings.config.values)
         .with_context(|| format!("failed to hand plugin `{}` its configuration", member.settings.name))
+}
+
+/// Does the plugin's schema allow the configuration? A plugin without a schema says so itself, in its `new`.
+///
+/// # Errors
+///
+/// [`ConfigError`](crate::config::ConfigError), or [`UsageError`](crate::config::UsageError) if it was typed: the first
+/// thing that is wrong.
+pub fn check_config(member: &Member) -> Result<()> {
+    let Some(schema) = &member.library.info.config else { return Ok(()) };
+    let Member { settings: PluginSettings { name, config, .. }, .. } = member;
+    match schema::wrong(schema, &config.values).first() {
+        Some(Wrong { path, part, message }) => Err(config.error(name, path, *part, message)),
+        None => Ok(()),
+    }
 }

@@ -234,7 +234,7 @@ impl Keeper {
         let name = member.settings.name.clone();
         let spec = match spec::of(&self.settings, member, &self.maker) {
             Ok(spec) => spec,
-            Err(error) => return self.cannot_run(member, &error),
+            Err(error) => return self.has_failed(&name, hash, &error),
         };
         self.makings += 1;
         let making = Making { hash, number: self.makings, since: Instant::now() };
@@ -272,16 +272,18 @@ impl Keeper {
         standing.making = None;
         // Other code has come, or none is there: the next look sees to that.
         let Some(member) = member.filter(|member| member.library.hash == making.hash) else { return };
-        let goes_on = standing.code().cloned();
-        match result.and_then(|made| self.put_to_work(member, goes_on.clone(), made)) {
+        let beside = standing.code().cloned();
+        match result.and_then(|made| self.put_to_work(member, beside, made)) {
             Ok(state) => self.stand(name, state),
-            Err(error) => {
-                let Some(standing) = self.standings.get_mut(name) else { return };
-                let is_news = standing.is_news(making.hash);
-                let pause = standing.has_failed(making.hash, failure(&error), Instant::now());
-                say_failed(is_news, &error, goes_on.as_ref(), pause);
-            }
+            Err(error) => self.has_failed(name, making.hash, &error),
         }
+    }
+
+    fn has_failed(&mut self, name: &str, hash: u64, error: &Error) {
+        let Some(standing) = self.standings.get_mut(name) else { return };
+        let is_news = standing.is_news(hash);
+        let pause = standing.has_failed(hash, failure(error), Instant::now());
+        say_failed(is_news, error, standing.code(), pause);
     }
 
     fn put_to_work(&self, member: &Member, beside: Option<Code>, made: Made) -> Result<State> {

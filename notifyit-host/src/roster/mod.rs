@@ -39,11 +39,10 @@ use self::keeper::Keeper;
 use self::standing::Making;
 use crate::config::Settings;
 use crate::deliver::{Heirs, Lanes, Outside, Prepared, enter_deaths};
-use crate::plugin::set::{By, Look, Problem, Set};
+use crate::plugin::set::{By, Look, Member, Problem, Set};
 use crate::plugin::{Loader, Maker};
 
 pub use board::{Board, NotRun, Posted, Posting};
-pub use spec::check;
 
 /// So long the start waits for files that somebody is writing to.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
@@ -112,6 +111,24 @@ pub fn first_look(set: &mut Set, settings: &Settings) -> Result<Look> {
     Ok(look)
 }
 
+/// The names of what would run, as far as can be told without a call of its `new`. What is wrong with what was only found
+/// is said.
+///
+/// # Errors
+///
+/// What is wrong with what was asked for.
+pub fn check(settings: &Settings, members: &[Member]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for member in members {
+        match spec::check(settings, member) {
+            Ok(()) => names.push(member.settings.name.clone()),
+            Err(error) if is_fatal(member.by) => return Err(error),
+            Err(error) => error!("{error:#}; {}", when_again(None)),
+        }
+    }
+    Ok(names)
+}
+
 impl Roster {
     /// Looks at the plugin files, loads what is to run, makes its instances, and admits their lanes. What last changed
     /// before `since` (nanoseconds since 1970) was there before them.
@@ -128,8 +145,9 @@ impl Roster {
     ) -> Result<(Roster, Arc<Lanes>, Outside)> {
         let mut set = Set::new(loader);
         let look = first_look(&mut set, &settings)?;
-        for member in &look.members {
-            spec::of(&settings, member, &maker)?;
+        // Before the first `new`: what was only found is left out later.
+        for member in look.members.iter().filter(|member| is_fatal(member.by)) {
+            spec::check(&settings, member)?;
         }
         let outside = outside()?;
         enter_deaths(&outside, |name| spec::policy_of(name, &look.members, &settings))?;
@@ -173,6 +191,13 @@ impl Running {
         if self.thread.is_finished() && self.thread.join().is_err() {
             error!("the roster has panicked");
         }
+    }
+}
+
+fn when_again(pause: Option<Duration>) -> String {
+    match pause {
+        Some(pause) => format!("it is left out, and tried again in {pause:.0?}"),
+        None => "it is left out until its file changes".to_owned(),
     }
 }
 

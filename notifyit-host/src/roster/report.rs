@@ -6,14 +6,18 @@ use anyhow::Error;
 use tracing::{debug, info, warn};
 
 use super::standing::Code;
+use crate::config::{ConfigError, UsageError};
 use crate::deliver::Left;
 use crate::plugin::CreateError;
 
-/// What is said of it, and may it work later? What the plugin rejects it will reject again.
+/// What is said of it, and may it work later? What the plugin rejects it will reject again, and so will its schema.
 pub(super) fn failure(error: &Error) -> (String, bool) {
-    let may_work_later =
-        !error.chain().any(|cause| matches!(cause.downcast_ref(), Some(CreateError::Rejected(_))));
-    (format!("{error:#}"), may_work_later)
+    let is_rejected = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(CreateError::Rejected(_)))
+            || cause.is::<ConfigError>()
+            || cause.is::<UsageError>()
+    };
+    (format!("{error:#}"), !error.chain().any(is_rejected))
 }
 
 pub(super) fn when_again(pause: Option<Duration>) -> String {

@@ -30,19 +30,21 @@ impl Shape {
     }
 }
 
-/// Would a lane be made of it?
+/// Would a lane be made of it, as far as can be told without its `new`?
 ///
 /// # Errors
 ///
-/// As [`set::kinds`].
-pub fn check(settings: &Settings, member: &Member) -> Result<()> {
-    subscription(settings, member).map(drop)
+/// As [`set::kinds`] and [`set::check_config`].
+pub(super) fn check(settings: &Settings, member: &Member) -> Result<()> {
+    subscription(settings, member)?;
+    set::check_config(member)
 }
 
 /// # Errors
 ///
-/// As [`set::kinds`] and [`set::config_json`].
+/// As [`check`] and [`set::config_json`].
 pub(super) fn of(settings: &Settings, member: &Member, maker: &Maker) -> Result<LaneSpec> {
+    set::check_config(member)?;
     let wanted = &member.settings;
     Ok(LaneSpec {
         name: wanted.name.clone(),

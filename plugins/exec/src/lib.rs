@@ -31,13 +31,18 @@ use program::Program;
 
 #[config]
 struct Config {
+    /// The program and its arguments, with placeholders such as `{file}`.
     command: Vec<String>,
     #[serde(default)]
     mode: Mode,
+    /// The directory to run in.
     cwd: Option<PathBuf>,
+    /// Variables to set, beside those of the host.
     #[serde(default)]
     env: BTreeMap<String, String>,
+    /// How long a program that was asked to end may take before it is killed, such as `2s`.
     kill_after: Option<String>,
+    /// The program writes to the file that landed: what is there when it ends does not land again.
     #[serde(default)]
     rewrites: bool,
 }
