@@ -103,10 +103,15 @@ impl<'a> Check<'a> {
         self.says(Part::Value, format!("found {}, expected {expected}", words::found(value)));
     }
 
-    /// serde_json takes an array for a struct, and what serde has read ahead an empty table for nothing.
+    /// serde_json takes an array for a struct, and what serde has read ahead an empty table for nothing, and a number for a
+    /// tag.
     fn is_of_type(&self, schema: &Map<String, Value>, value: &Value) -> bool {
         let is = |name: &str| match name {
-            "string" => value.is_string() || unit_variant(value).is_some(),
+            "string" => {
+                let is_tag = schema.contains_key("const") || schema.contains_key("enum");
+                value.is_string()
+                    || (is_tag && (unit_variant(value).is_some() || (self.is_open && value.is_u64())))
+            }
             "integer" => value.is_i64() || value.is_u64(),
             "number" => value.is_number(),
             "boolean" => value.is_boolean(),
@@ -122,8 +127,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A variant without content may be written as `{ variant = … }`, and what serde has read ahead by its number.
+    /// A variant without content may be written as `{ variant = … }`, and what serde has read ahead by its number. The
+    /// list of a table is what schemars leaves of an enum within a tagged one.
     fn is_listed(&self, schema: &Map<String, Value>, value: &Value) -> bool {
+        if schema.get("type").is_some_and(|name| name == "object") {
+            return true;
+        }
         let is = |listed: &Value| {
             listed == value || (self.is_open && value.is_u64()) || unit_variant(value) == listed.as_str()
         };

@@ -339,6 +339,20 @@ fn whatever_serde_takes_is_allowed() {
     }
 }
 
+#[test]
+fn what_serde_takes_beside_what_the_schema_says_is_allowed() {
+    fn is_allowed<T: Config>(value: Value) {
+        assert!(T::from_json(&value.to_string()).is_ok(), "{value}");
+        never_refused::<T>(&[value]);
+    }
+    is_allowed::<Part>(json!([1, null]));
+    is_allowed::<Units>(json!({ "one": null }));
+    is_allowed::<Texts>(json!({ "a": "", "b": "", "y": "c", "e": {}, "f": { "3": 4 } }));
+    is_allowed::<Inside>(json!({ "a": "four", "two": null }));
+    is_allowed::<Flat>(json!({ "a": 0, "d": 2, "more": true }));
+    is_allowed::<Outside>(json!({ "x": null }));
+}
+
 /// What is wrong with this, a line each: where, and what.
 fn told<T: Config>(config: Value) -> Vec<String> {
     let Value::Object(table) = &config else { panic!("{config} is no table") };
