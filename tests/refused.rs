@@ -143,7 +143,7 @@ fn a_plugin_named_in_the_configuration_that_is_refused_ends_the_start() {
 fn an_error_in_new_ends_the_start_and_names_the_key() {
     let host = Host::new().plugin("print").plugin("exec").args(["-p", "print", "-p", "exec"]);
     let host = host.set("exec.command=[\"true\"]").set("exec.kill_after=soon");
-    host.run().code(1).one_error(&["exec", "key `kill_after`", "soon"]);
+    host.run().code(1).one_error(&["exec", "key `kill_after`", "such as `2s`"]);
 }
 
 #[test]
