@@ -36,6 +36,7 @@ use anyhow::{Context, Result};
 use tracing::{error, warn};
 
 use self::keeper::Keeper;
+use self::report::when_again;
 use self::standing::Making;
 use crate::config::Settings;
 use crate::deliver::{Heirs, Lanes, Outside, Prepared, enter_deaths};
@@ -191,13 +192,6 @@ impl Running {
         if self.thread.is_finished() && self.thread.join().is_err() {
             error!("the roster has panicked");
         }
-    }
-}
-
-fn when_again(pause: Option<Duration>) -> String {
-    match pause {
-        Some(pause) => format!("it is left out, and tried again in {pause:.0?}"),
-        None => "it is left out until its file changes".to_owned(),
     }
 }
 
