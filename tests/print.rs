@@ -61,7 +61,7 @@ fn json_is_the_events_own_form() {
 #[test]
 fn an_unknown_format_ends_the_start() {
     let exit = Host::new().plugin("print").args(["-p", "print"]).set("print.format=\"xml\"").run();
-    exit.code(1).one_error(&["print", "format", "xml"]);
+    exit.code(2).one_error(&["print", "format", "xml"]);
 }
 
 #[test]
