@@ -64,7 +64,10 @@ fn each_version_of_the_host_runs_each_of_the_plugin() {
     let mut logs: Option<Vec<String>> = None;
     for (host, plugin, knows, later) in cases {
         let case = format!("{plugin} on a host of {}", host.version);
-        let told = (host.run)(&library(plugin), &place.path().join("file"), &ANSWERS.map(|(text, _)| text));
+        let told = {
+            let texts = ANSWERS.map(|(text, _)| text);
+            (host.run)(&library(plugin), r#"{"greeting":"hello"}"#, &place.path().join("file"), &texts)
+        };
         let Told { answers, logs: mut said, later: is_later } =
             told.unwrap_or_else(|e| panic!("{case}: {e}"));
         assert_eq!(answers, ANSWERS.map(|(_, answer)| answer), "{case}");
@@ -73,6 +76,20 @@ fn each_version_of_the_host_runs_each_of_the_plugin() {
         assert_eq!(said.iter().filter(|line| **line == made).count(), ANSWERS.len(), "{case}: {said:#?}");
         said.retain(|line| *line != made);
         assert_eq!(&said, logs.get_or_insert_with(|| said.clone()), "{case}");
+    }
+}
+
+#[test]
+fn a_host_that_takes_no_deferred_verdict_has_a_clear_answer() {
+    if inline_only("its hosts are the test itself") {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (file, out) = (place.path().join("file.txt"), place.path().join("out"));
+    for host in [v1_0::HOST, v1_1::HOST] {
+        let told = (host.run)(&library("flying"), &format!("{{\"out\":{out:?}}}"), &file, &["text"]).unwrap();
+        let answer = "1 2 0 the host is older than 1.2 of notifyit-plugin-api and takes no deferred verdict: update notifyit";
+        assert_eq!(told.answers, [format!("0, {answer}, 0 0 0, 0 0 0")], "{}", host.version);
     }
 }
 

@@ -26,4 +26,5 @@ mod exec_lines;
 mod compat;
 mod refused;
 mod zoo;
+mod in_flight;
 mod probe;

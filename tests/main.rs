@@ -20,6 +20,7 @@ mod subscriptions;
 mod retries;
 mod dead;
 mod crashes;
+mod in_flight;
 mod replay;
 mod names;
 mod opened;

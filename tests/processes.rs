@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use notifyit_tests::{Host, Running, aborting_library, recorder, skip, until};
+use notifyit_tests::{Host, Running, aborting_library, children, recorder, skip, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 fn isolated() -> Host {
@@ -262,17 +262,6 @@ fn the_death_of_one_that_leaves_a_child_behind_is_seen_at_once() {
     host.logged(&["ERROR", "misbehaves", "its process died of SIGKILL"]);
     host.logged(&["misbehaves", "handled bad in attempt 2"]);
     host.stop().success();
-}
-
-/// Processes whose parent this one is.
-fn children(parent: Pid) -> Vec<Pid> {
-    let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
-    let ids = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    let parent_of = |id: &Pid| {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
-        Pid::from_raw(stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?)
-    };
-    ids.filter(|id| parent_of(id) == Some(parent)).collect()
 }
 
 /// In a container nobody else waits for the children that a worker has left.

@@ -15,6 +15,8 @@ use serde::Serialize;
 use crate::abi::notes::{Left, Said};
 use crate::abi::types::{EventRaw, FLAG_DIRECTORY};
 use crate::beneath;
+use crate::deferred::Deferred;
+use crate::error;
 use crate::kind::{Kind, Origin};
 
 /// One event: what happened to which file, and what the file was like when the host looked, just before this call.
@@ -160,6 +162,69 @@ impl<'a> Event<'a> {
     /// directory), and an error that says so if another file, or no regular file, is there now.
     pub fn open(&self) -> io::Result<File> {
         beneath::open(self.root(), self.relative(), self.raw.device, self.raw.inode)
+    }
+
+    /// Says what becomes of this event, whatever the call returns: in [`on_batch`](crate::Plugin::on_batch), of one event
+    /// among others. The last word counts. `[during the call, on any thread]`
+    ///
+    /// ```
+    /// # use notifyit_plugin_api::{Event, Result};
+    /// # struct Rows;
+    /// # impl Rows { fn insert(&self, _: &Event<'_>) -> Result<()> { Ok(()) } fn commit(self) -> Result<()> { Ok(()) } }
+    /// # fn begin() -> Result<Rows> { Ok(Rows) }
+    /// fn on_batch(events: &[Event<'_>]) -> Result<()> {
+    ///     let rows = begin()?;
+    ///     for event in events {
+    ///         if let Err(error) = rows.insert(event) {
+    ///             event.settle(Err(error)); // this one alone
+    ///         }
+    ///     }
+    ///     rows.commit() // the verdict of all the others
+    /// }
+    /// ```
+    pub fn settle(&self, result: crate::Result<()>) {
+        self.said.settle(error::verdict(result));
+    }
+
+    /// The verdict comes later: the call may return, and the event is *in flight* until the handle that this returns is
+    /// completed or dropped. For plugins whose [`IN_FLIGHT`](crate::Plugin::IN_FLIGHT) is more than 1; so many events are
+    /// in flight at most, then the next call waits. Another event of the same file waits until this one's verdict is there,
+    /// and so does the stop of the host, as long as it waits for a call. `[during the call, on any thread]`
+    ///
+    /// The event itself cannot be kept: take with you what is needed, the path or the open file. [`Event::timeout`]
+    /// goes on: an event that is in flight for a second longer than that is tried again, and with `isolation = "process"`
+    /// the process is killed. If [`on_event`](crate::Plugin::on_event) returns an error all the same, that is the verdict,
+    /// and the handle is void.
+    ///
+    /// # Errors
+    ///
+    /// The host is older than 1.2 of this crate, which is [`Unavailable`](crate::Unavailable); or `IN_FLIGHT` is 1.
+    ///
+    /// ```
+    /// # use notifyit_plugin_api::{Deferred, Event, Host, Plugin, Result, json, testing::TestHost};
+    /// # use std::{fs::File, io, sync::mpsc::{Sender, channel}, thread};
+    /// struct Upload { jobs: Sender<(File, Deferred)> }
+    ///
+    /// impl Plugin for Upload {
+    ///     const IN_FLIGHT: u16 = 64;
+    ///     # type Config = ();
+    ///     # fn new(_: (), _: Host) -> Result<Self> {
+    ///     #     let (jobs, todo) = channel();
+    ///     #     thread::spawn(move || for (file, deferred) in todo { Deferred::complete(deferred, send(file)) });
+    ///     #     Ok(Upload { jobs })
+    ///     # }
+    ///     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+    ///         let file = event.open()?;
+    ///         self.jobs.send((file, event.defer()?))?; // another thread: deferred.complete(send(file))
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # fn send(mut file: File) -> Result<()> { io::copy(&mut file, &mut io::sink())?; Ok(()) }
+    /// # let mut host = TestHost::start::<Upload>(json!({})).unwrap();
+    /// # host.write("a", "content").assert_done();
+    /// ```
+    pub fn defer(&self) -> crate::Result<Deferred> {
+        self.said.defer(self.raw.spare[0])
     }
 
     /// Says that what is there now, at the event's path, is this handler's work: the host does not deliver it to this

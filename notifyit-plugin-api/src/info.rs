@@ -32,9 +32,16 @@ pub struct Info {
     /// Does it only read its files? Not told by plugins that were built before this was asked.
     #[serde(default)]
     pub reads_only: bool,
+    /// How many events it may have in hand at a time. Since 1.2.
+    #[serde(default = "one")]
+    pub in_flight: u16,
     /// The JSON schema of its configuration, if it has one. Since 1.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<serde_json::Value>,
+}
+
+fn one() -> u16 {
+    1
 }
 
 /// The author's Cargo package, as `export_plugin!` sees it.
@@ -61,6 +68,7 @@ impl Info {
             events: P::EVENTS.iter().map(Kind::to_string).collect(),
             max_workers: P::MAX_WORKERS.max(1),
             reads_only: P::READS_ONLY,
+            in_flight: P::IN_FLIGHT.max(1),
             // A plugin can do without it.
             config: catch_unwind(P::Config::schema).ok().flatten(),
         }

@@ -113,6 +113,7 @@ mod kind;
 mod verdict;
 mod error;
 mod config;
+mod deferred;
 mod schema;
 mod services;
 mod info;
@@ -122,6 +123,7 @@ pub mod testing;
 pub mod abi;
 
 pub use config::Config;
+pub use deferred::Deferred;
 pub use error::{Reject, RetryAfter, Unavailable};
 pub use event::Event;
 pub use info::Info;

@@ -31,6 +31,11 @@ pub trait Plugin: Send + Sized + 'static {
     /// same, it gets the file again.
     const READS_ONLY: bool = false;
 
+    /// How many events it may have in hand at a time: in one call of [`Plugin::on_batch`], and
+    /// [deferred](Event::defer). 1: one after the other, and `on_event` alone is called. The user may allow less
+    /// (`in_flight`).
+    const IN_FLIGHT: u16 = 1;
+
     /// Makes an instance. `[before its first event, and again after a panic, on the worker's thread; or on another one of
     /// the host's, if the instance is to take the place of older code that is still at work]`
     ///
@@ -48,6 +53,27 @@ pub trait Plugin: Send + Sized + 'static {
     /// asks for a longer one, [`Unavailable`](crate::Unavailable) says that it is not this file's fault,
     /// [`Reject`](crate::Reject) that it can never work. A text is no error: see [`Result`].
     fn on_event(&mut self, event: &Event<'_>) -> Result<()>;
+
+    /// Handles several events, of as many files: what lay before the worker when it came to the first, nobody waits for more.
+    /// Called instead of `on_event`, for a single event too, if [`IN_FLIGHT`](Plugin::IN_FLIGHT) is more than 1, and at
+    /// most with so many. `[as on_event]` What has failed before comes alone.
+    ///
+    /// A host that is older than 1.2 of this crate calls `on_event`, which may then be
+    /// `self.on_batch(std::slice::from_ref(event))`.
+    ///
+    /// # Errors
+    ///
+    /// As `on_event`: the verdict of each event that has no other by [`Event::settle`] or [`Event::defer`]. After a panic
+    /// all of the batch are tried again, one at a time: so the one that is at fault is found.
+    fn on_batch(&mut self, events: &[Event<'_>]) -> Result<()> {
+        for event in events {
+            let result = self.on_event(event);
+            if result.is_err() {
+                event.settle(result);
+            }
+        }
+        Ok(())
+    }
 
     /// End of a burst: what `on_event` called done must be safe when this returns. For plugins that buffer.
     /// `[on the worker's thread, when no event is waiting, and at least every 1,024 events; never without one]`

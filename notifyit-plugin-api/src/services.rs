@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::OnceLock;
 
-use crate::abi::{HostApi_Ref, Text};
+use crate::abi::{CallResult, HostApi_Ref, Text};
 
 /// The host, as this instance sees it. Cheap to copy; all of it may be called from any thread, from `Plugin::new` until the
 /// process ends, and never waits.
@@ -31,6 +31,12 @@ impl Host {
     pub fn instance(&self) -> Option<String> {
         let name = self.api.instance()?(self.context).into_string();
         (!name.is_empty()).then_some(name)
+    }
+
+    pub(crate) fn complete(&self, ticket: u64, result: CallResult) {
+        if let Some(complete) = self.api.complete() {
+            complete(self.context, ticket, result);
+        }
     }
 
     /// Makes the log records of the current thread carry this instance's name. Calls of the plugin have it already;

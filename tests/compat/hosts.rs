@@ -20,8 +20,8 @@ pub(super) struct HostOf {
     pub(super) layout: &'static TypeLayout,
     /// What the numbers on the wire mean.
     pub(super) codes: fn() -> Vec<(String, u32)>,
-    /// Lets the plugin handle the file once for each text, each time as the first attempt.
-    pub(super) run: fn(library: &Path, file: &Path, texts: &[&str]) -> Result<Told, String>,
+    /// Lets the plugin, with this configuration, handle the file once for each text, each time as the first attempt.
+    pub(super) run: fn(library: &Path, config: &str, file: &Path, texts: &[&str]) -> Result<Told, String>,
 }
 
 /// What a host and a plugin told each other.
@@ -54,9 +54,12 @@ extern "C" fn later(context: u64) -> u64 {
     context + 1
 }
 
+/// No event has a ticket, so that nothing is said under one.
+extern "C" fn nothing<R>(_: u64, _: u64, _: R) {}
+
 /// `$has` are the functions that the host lends beside those of 1.0, `$later` is what it asks of a later plugin.
 macro_rules! host {
-    ($name:ident, $api:ident, lends { $($has:ident),* }, |$module:ident, $handler:ident| $later:expr) => {
+    ($name:ident, $api:ident, lends { $($has:ident $(: $is:expr)?),* }, |$module:ident, $handler:ident| $later:expr) => {
         pub(super) mod $name {
             use std::os::unix::ffi::OsStrExt;
             use std::os::unix::fs::MetadataExt;
@@ -83,9 +86,9 @@ macro_rules! host {
             }
             extern "C" fn stop(_: u64, _: Text<'_>) {}
 
-            fn create(module: PluginModule_Ref) -> CreateResult {
-                let api = lend(HostApi { log_enabled, log, stop, $($has),* });
-                module.create()(api, 6, Text::from_str(r#"{"greeting":"hello"}"#))
+            fn create(module: PluginModule_Ref, config: &str) -> CreateResult {
+                let api = lend(HostApi { log_enabled, log, stop, $($has $(: $is)?),* });
+                module.create()(api, 6, Text::from_str(config))
             }
 
             fn told(result: &CallResult) -> String {
@@ -96,7 +99,7 @@ macro_rules! host {
                 format!("{status} {flags} {number} {message}{rewrote}").trim().to_owned()
             }
 
-            fn run(library: &Path, file: &Path, texts: &[&str]) -> Result<Told, String> {
+            fn run(library: &Path, config: &str, file: &Path, texts: &[&str]) -> Result<Told, String> {
                 let header = lib_header_from_path(library).map_err(|e| e.to_string())?;
                 let layout = header.layout().ok_or("no layout")?;
                 fits((HOST.layout, HOST.version), (layout, header.version_strings()))?;
@@ -108,7 +111,7 @@ macro_rules! host {
                 let mut told = Told { answers: Vec::new(), logs: Vec::new(), later: None };
                 for text in texts {
                     std::fs::write(file, text).map_err(|e| e.to_string())?;
-                    let made = create($module);
+                    let made = create($module, config);
                     let mut $handler = made.handler.into_option().ok_or(made.message)?;
                     let result = on_event(&mut $handler, file);
                     let mut answers = vec![made.status.to_string(), self::told(&result)];
@@ -174,7 +177,7 @@ macro_rules! host {
 
 host!(v1_0, notifyit_plugin_api_1_0, lends {}, |_module, _handler| None);
 host!(v1_1, notifyit_plugin_api_1_1, lends { instance }, |_module, _handler| None);
-host!(today, notifyit_plugin_api, lends { instance }, |_module, _handler| None);
-host!(next, notifyit_plugin_api_next, lends { instance, later }, |module, handler| {
+host!(today, notifyit_plugin_api, lends { instance, complete: nothing }, |_module, _handler| None);
+host!(next, notifyit_plugin_api_next, lends { instance, complete: nothing, later }, |module, handler| {
     Some((module.later().map(|later| later()), handler.later(8)))
 });

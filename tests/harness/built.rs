@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 18] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
@@ -22,6 +22,7 @@ const PACKAGES: [&str; 17] = [
     "notifyit-hostile",
     "notifyit-misbehaves",
     "notifyit-deadly",
+    "notifyit-flying",
     "notifyit-older",
     "notifyit-previous",
     "notifyit-today",

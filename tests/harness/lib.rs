@@ -37,9 +37,12 @@ pub use place::Place;
 pub use record::{Record, bytes_of};
 pub use running::Running;
 
+use std::fs;
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
 
 /// How long any wait may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -81,4 +84,15 @@ pub fn skip(why: &str) {
 #[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails, or on request")]
 pub fn say(text: &str) {
     eprintln!("{text}");
+}
+
+/// Processes whose parent this one is.
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let ids = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    let parent_of = |id: &Pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
+        Pid::from_raw(stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?)
+    };
+    ids.filter(|id| parent_of(id) == Some(parent)).collect()
 }

@@ -37,6 +37,8 @@ pub struct PluginSettings {
     pub events: Option<Vec<Kind>>,
     /// How many workers its lane has. Default: 1.
     pub workers: u16,
+    /// How many events each of them may have in hand. Default: as many as the plugin takes.
+    pub in_flight: Option<u16>,
     /// How many events its lane may hold. Default: 65,536.
     pub queue: usize,
     /// How long an attempt may take, never 0. Default: for ever.
@@ -80,6 +82,7 @@ impl PluginSettings {
             patterns: Patterns::default(),
             events: None,
             workers: 1,
+            in_flight: None,
             queue: 65_536,
             timeout: None,
             quiet: None,
@@ -144,6 +147,7 @@ pub(super) fn resolve(
         patterns: Patterns::compile(&written.include, &written.exclude, case)?,
         events: events(ground, written.events)?,
         workers: written.workers.map_or(defaults.workers, Into::into),
+        in_flight: written.in_flight.map(Into::into),
         queue: written.queue.map_or(defaults.queue, |queue| queue.0),
         timeout: written.timeout.map(|timeout| timeout.0),
         quiet: written.quiet.map(|quiet| quiet.0).filter(|quiet| !quiet.is_zero()),

@@ -312,7 +312,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
     wrong_files(
         &files.each_ref().map(String::as_str),
         &expect![[r#"
-            etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
+            etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `in_flight`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
             etc/n.toml:4:11: plugin.x.workers: invalid value: integer `0`, expected a number from 1 to 65535
             etc/n.toml:4:11: plugin.x.workers: invalid value: integer `70000`, expected a number from 1 to 65535
             etc/n.toml:4:9: plugin.x.queue: 0 is no queue's length: 1 to 16777216 are possible
@@ -502,7 +502,7 @@ fn a_wrong_set_is_named() {
         &sets,
         &expect![[r#"
             --set plugin.exec.workers=x: plugin.exec.workers: invalid type: string "x", expected a number from 1 to 65535
-            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
+            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `in_flight`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
             --set plugin.exec.watch=["x"]: plugin.exec.watch: no watch is named `x`; known are `in`
             --set plugin.exec.include=['a', '[b']: plugin.exec.include: bad pattern "[b": unclosed character class; missing ']'
             --set host.grace=5: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"

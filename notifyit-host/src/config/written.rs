@@ -75,6 +75,7 @@ pub(super) struct Plugin {
     pub(super) ignore_case: bool,
     pub(super) events: Option<Spanned<Vec<KindName>>>,
     pub(super) workers: Option<NonZeroU16>,
+    pub(super) in_flight: Option<NonZeroU16>,
     pub(super) queue: Option<QueueLength>,
     pub(super) timeout: Option<TimeOverZero>,
     pub(super) quiet: Option<Time>,

@@ -10,12 +10,13 @@ use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
 use notifyit_plugin_api::{Kind, Origin};
 use tracing::debug;
 
+use super::handed::Handed;
 use super::handled::Handled;
 use super::lane::Lane;
 use super::racy::Racy;
 use super::retry::{FENCES, Waiting, Work};
 use crate::event::{Certainty, FileEvent, Sequence, WatchId};
-use crate::plugin::{Answer, Instance};
+use crate::plugin::{Answer, Answers, Instance};
 use crate::settle::ledger::{Ledger, Stamp, Version, identity};
 use crate::settle::recorder::Recorder;
 use crate::settle::trouble::Wish;
@@ -154,11 +155,11 @@ impl Attempt {
         &self,
         lane: &Lane,
         worker: usize,
-        (work, looked): (&Work, &Looked),
+        (work, looked, ticket): (&Work, &Looked, u64),
         instance: &mut Instance,
     ) -> Option<Answer> {
-        let raw = self.raw(lane, work, looked);
-        if instance.is_isolated() {
+        let raw = EventRaw { spare: [ticket, 0, 0, 0, 0, 0, 0, 0], ..self.raw(lane, work, looked) };
+        if instance.is_isolated() || lane.in_flight.is_some() {
             return instance.hand(&raw);
         }
         lane.begins(worker, &self.path);
@@ -167,6 +168,30 @@ impl Attempt {
         self.recorder.end();
         lane.has_ended(worker, || format!("{:?}", self.path()));
         answer
+    }
+
+    /// Calls the plugin with what has been handed over, or has its process do so, and waits for the answers.
+    pub(super) fn call(
+        &mut self,
+        lane: &Lane,
+        worker: usize,
+        handed: &[Handed],
+        instance: &mut Instance,
+    ) -> Answers {
+        let is_given_up = || lane.is_given_up();
+        let Some(first) = handed.first().filter(|_| !instance.is_isolated()) else {
+            return instance.answers(&is_given_up);
+        };
+        self.locate(&first.work.event);
+        lane.begins(worker, &self.path);
+        if let [only] = handed {
+            // Of several any may be to blame, and so none is: the next host hands them over one by one.
+            self.recorder.begin(&only.work.begun(only.looked.at, &self.path));
+        }
+        let answers = instance.answers(&is_given_up);
+        self.recorder.end();
+        lane.has_ended(worker, || format!("{:?}", self.path()));
+        answers
     }
 
     /// Was the file of an event renamed before another event came for its name?

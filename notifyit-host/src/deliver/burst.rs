@@ -57,6 +57,7 @@ impl Worker {
                 self.lose_instance(&lost);
                 self.undo_burst(&format!("failed to flush: {lost}"));
             }
+            Reply::Deferred => self.undo_burst("failed to flush"),
             Reply::Retry { message, .. } | Reply::Reject { message } => {
                 self.undo_burst(&format!("failed to flush: {message}"));
             }

@@ -155,6 +155,7 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
         name,
         subscription,
         workers,
+        in_flight,
         capacity,
         timeout,
         isolation: _,
@@ -171,7 +172,7 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
         account,
         retry,
         (timeout, quiet, coalesce),
-        (capacity, workers),
+        (capacity, workers, in_flight),
         outside.rescans.clone(),
     );
     lane.set_reads_only(reads_only);

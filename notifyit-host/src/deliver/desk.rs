@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::FileEvent;
+use crate::plugin::Answer;
 use crate::settle::recorder::Glance;
 
 /// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
@@ -45,6 +46,8 @@ pub enum Stage {
 #[derive(Debug, Default)]
 struct Inbox {
     queue: VecDeque<Message>,
+    /// Verdicts that have come later, with their tickets.
+    completed: Vec<(u64, Answer)>,
     nudged: bool,
 }
 
@@ -89,6 +92,24 @@ impl Desk {
         self.ready.notify_one();
     }
 
+    /// The verdict on an event in flight.
+    pub(super) fn completed(&self, ticket: u64, answer: Answer) {
+        let mut inbox = self.lock();
+        inbox.completed.push((ticket, answer));
+        inbox.nudged = true;
+        self.ready.notify_all();
+    }
+
+    /// Takes those that are there.
+    pub(super) fn take_completed(&self) -> Vec<(u64, Answer)> {
+        std::mem::take(&mut self.lock().completed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_completed(&self) -> bool {
+        !self.lock().completed.is_empty()
+    }
+
     /// Has it look at the pause or the closing again.
     pub(super) fn nudge(&self) {
         self.lock().nudged = true;
@@ -122,8 +143,8 @@ impl Desk {
     }
 
     /// Waits until a nudge comes or time is up, whatever lies there.
-    pub(super) fn wait_for_nudge(&self, until: Instant) {
-        self.wait_while(Some(until), |_| true);
+    pub(super) fn wait_for_nudge(&self, until: Option<Instant>) {
+        self.wait_while(until, |_| true);
     }
 
     fn wait_while(&self, until: Option<Instant>, idle: impl Fn(&Inbox) -> bool) {

@@ -26,6 +26,7 @@ impl Worker {
     /// tells for sure, or that suppose the same, one counts.
     fn count_left(&mut self) {
         let mut left = self.waiting.drain();
+        left.extend(self.in_flight.drain());
         let mut inbox = VecDeque::new();
         self.desk().fetch(&mut inbox);
         for message in self.local.drain(..).chain(inbox) {
@@ -44,7 +45,7 @@ impl Worker {
     /// The last call of an instance.
     pub(super) fn shut_down(&self, mut instance: Instance) {
         match instance.shutdown(&|| self.lane.is_given_up()) {
-            Reply::Done => {}
+            Reply::Done | Reply::Deferred => {}
             Reply::Lost(lost) => self.lane.say_lost(&lost),
             Reply::Retry { message, .. } | Reply::Reject { message } => self.lane.say_shutdown(&message),
         }

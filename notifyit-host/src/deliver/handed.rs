@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::time::Instant;
 
 use notifyit_plugin_api::Blame;
@@ -17,7 +16,7 @@ use super::pause::Why;
 use super::retry::Work;
 use super::worker::Worker;
 use crate::event::{Certainty, FileEvent, Outcome};
-use crate::plugin::{Answer, Lost, Reply};
+use crate::plugin::{Answer, Answers, Instance, Lost, Reply};
 
 /// A burst is flushed when it is this long, or when nothing waits.
 const BURST: usize = 1024;
@@ -29,6 +28,8 @@ pub(super) struct Handed {
     /// What is to stay behind it.
     pub(super) behind: VecDeque<FileEvent>,
     pub(super) looked: Looked,
+    /// Under this its verdict may come later; 0 if it may not.
+    pub(super) ticket: u64,
 }
 
 /// Those that are not answered yet, in order.
@@ -66,22 +67,22 @@ impl Worker {
     /// Hands over what else may go with what was handed over in this turn.
     pub(super) fn hand_more(&mut self) {
         while self.may_hand_more() {
-            let Some((work, behind)) = self.next() else { return };
-            self.handle(work, behind);
+            // None if what was first came to nothing.
+            if let Some((work, behind)) = self.next() {
+                self.handle(work, behind);
+            }
         }
     }
 
     /// Only what the kernel has told, and one event of a file: whether to try the next is a matter of how this one ends.
     fn may_hand_more(&self) -> bool {
-        let count = self.hand.all.len();
-        if count == 0
-            || self.is_probe
-            || self.instance.as_ref().is_none_or(|instance| instance.room() <= count)
-        {
+        let Some(last) = self.hand.all.last() else { return false };
+        if self.is_probe || last.work.is_alone() || self.room() <= self.hand.all.len() {
             return false;
         }
         let Some(Message::Event(next)) = self.local.front() else { return false };
-        next.certainty == Certainty::Told && !self.hand.may_hold(next)
+        let is_sure = next.certainty == Certainty::Told || self.is_told_behind(next);
+        is_sure && !self.hand.may_hold(next)
     }
 
     /// Waits for the answers to all that was handed over.
@@ -90,15 +91,22 @@ impl Worker {
         if all.is_empty() {
             return;
         }
-        let lane = Arc::clone(&self.lane);
-        let answers = self.instance.as_mut().map(|instance| instance.answers(&|| lane.is_given_up()));
-        let (answers, lost) = answers.map_or_else(Default::default, |answers| (answers.each, answers.lost));
-        if let Some(lost) = lost {
-            self.lose_idle_instance(&lost);
+        let Answers { each, lost, suspects } = match self.instance.as_mut() {
+            Some(instance) => self.attempt.call(&self.lane, self.index, &all, instance),
+            None => Answers::default(),
+        };
+        match lost {
+            Some(lost) if suspects.is_empty() => self.lose_idle_instance(&lost),
+            Some(lost) => {
+                self.lose_instance(&lost);
+                self.redo_burst();
+            }
+            None => {}
         }
-        let mut answers = answers.into_iter();
+        let mut answers = each.into_iter();
         let mut others = Vec::new();
-        for handed in all {
+        for (place, mut handed) in all.into_iter().enumerate() {
+            handed.work.is_suspect |= suspects.contains(&place);
             match answers.next().flatten() {
                 // First of all: whatever has the instance flushed now, flushes these too.
                 Some(answer) if answer.reply == Reply::Done => self.done(handed, &answer),
@@ -121,11 +129,12 @@ impl Worker {
         self.flush_if_long();
     }
 
-    /// It was at work on no event: none is at fault, and the next may fare no better.
-    fn lose_idle_instance(&mut self, lost: &Lost) {
+    /// It was in the middle of no call. If nothing was in flight none is at fault, and the next may fare no better.
+    pub(super) fn lose_idle_instance(&mut self, lost: &Lost) {
+        let is_unexplained = self.in_flight.is_empty();
         self.lose_instance(lost);
         self.redo_burst();
-        if !matches!(lost, Lost::GivenUp) {
+        if is_unexplained && !matches!(lost, Lost::GivenUp) {
             self.lane.breaks(Instant::now(), Why::Lost(lost));
         }
     }
@@ -136,11 +145,14 @@ impl Worker {
             self.done(handed, &answer);
             return self.flush_if_long();
         }
-        let Handed { mut work, behind, looked } = handed;
+        if answer.reply == Reply::Deferred {
+            return self.is_deferred(handed);
+        }
+        let Handed { mut work, behind, looked, .. } = handed;
         self.unflushed = true;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
         match answer.reply {
-            Reply::Done => {}
+            Reply::Done | Reply::Deferred => {}
             Reply::Reject { message } => {
                 self.worked();
                 self.end(&work, &Outcome::Rejected(message), behind);
@@ -148,6 +160,15 @@ impl Worker {
             Reply::Retry { message, blame: Blame::Plugin, .. } => self.unavailable(work, behind, &message),
             Reply::Retry { message, after, blame: Blame::File } => self.failed(work, behind, &message, after),
             Reply::Lost(lost) => {
+                let has_died = matches!(lost, Lost::Died(_));
+                if has_died && !self.in_flight.is_empty() {
+                    // Or of one of those.
+                    work.is_suspect = true;
+                    self.give_probe_back();
+                    self.put_off(work, Instant::now(), behind);
+                    self.lose_instance(&lost);
+                    return self.redo_burst();
+                }
                 self.lose_instance(&lost);
                 self.redo_burst();
                 match lost {
@@ -159,7 +180,7 @@ impl Worker {
     }
 
     fn done(&mut self, handed: Handed, answer: &Answer) {
-        let Handed { mut work, behind, looked } = handed;
+        let Handed { mut work, behind, looked, .. } = handed;
         self.unflushed = true;
         self.attempt.has_called((&self.lane, &mut work), &looked, answer);
         self.burst.push(work);
@@ -175,6 +196,11 @@ impl Worker {
     /// The instance is of no more use, and what it holds is lost.
     pub(super) fn lose_instance(&mut self, lost: &Lost) {
         self.lane.say_lost(lost);
-        drop(self.works_with(None));
+        let instance = self.works_with(None);
+        let takes_all_with_it = instance.as_ref().is_some_and(Instance::is_isolated);
+        drop(instance);
+        if takes_all_with_it && !self.in_flight.is_empty() {
+            self.ground(lost);
+        }
     }
 }

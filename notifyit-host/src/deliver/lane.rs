@@ -39,6 +39,9 @@ pub(super) struct Lane {
     pub(super) desks: Vec<Desk>,
     /// The most events that may be under way: queued, put off or in hand. What comes on top is not kept.
     pub(super) capacity: usize,
+    /// How many events a worker may have in hand, batches and deferred verdicts taken together. `None`: the plugin takes one
+    /// after the other.
+    pub(super) in_flight: Option<usize>,
     under_way: AtomicUsize,
     /// Events were not kept since the last look for them was ordered.
     overfull: AtomicBool,
@@ -72,7 +75,7 @@ impl Lane {
         account: Arc<Account>,
         policy: RetryPolicy,
         (timeout, quiet, coalesce): (Option<Duration>, Option<Duration>, Option<Duration>),
-        (capacity, workers): (usize, u16),
+        (capacity, workers, in_flight): (usize, u16, Option<u16>),
         rescans: RescanHandle,
     ) -> Lane {
         Lane {
@@ -90,6 +93,7 @@ impl Lane {
             pause: Pause::default(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
             capacity,
+            in_flight: in_flight.map(usize::from),
             under_way: AtomicUsize::new(0),
             overfull: AtomicBool::new(false),
             behind: AtomicBool::new(false),
@@ -299,7 +303,7 @@ mod tests {
         let name = (LaneId(0), "test".to_owned());
         let account = Settle::default().account("test");
         let lane =
-            Lane::new(name, subscription, account, policy, (None, None, None), (8, 1), rescans.clone());
+            Lane::new(name, subscription, account, policy, (None, None, None), (8, 1, None), rescans.clone());
         let room = || (lane.room(From::Kernel), lane.room(From::Rescan));
         assert_eq!(room(), (8, 8));
         lane.refuse(1);

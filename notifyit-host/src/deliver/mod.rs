@@ -21,6 +21,7 @@
 //! | `racy` | what is done, until its stamp tells the file's versions apart |
 //! | `attempt` | where the file is now, what it is like, what the plugin is handed |
 //! | `handed` | what is in the plugin's hands, and what its answers make of it |
+//! | `in_flight` | what the plugin will answer later |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `handled` | which events are a handler's own closes; at most one delivery in a while |
 //! | `recent` | the calls that have just ended |
@@ -49,6 +50,7 @@ mod burst;
 mod racy;
 mod attempt;
 mod handed;
+mod in_flight;
 mod complete;
 mod trouble;
 mod crashes;
@@ -103,6 +105,8 @@ pub struct LaneSpec {
     pub subscription: Subscription,
     /// How many threads, each with an instance of its own.
     pub workers: u16,
+    /// How many events each of them may have in hand. `None`: one after the other.
+    pub in_flight: Option<u16>,
     /// The most events under way.
     pub capacity: usize,
     /// When a call has taken too long.

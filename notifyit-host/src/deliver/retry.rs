@@ -63,6 +63,8 @@ pub(super) struct Work {
     pub(super) crashes: u32,
     /// When the first of them failed.
     pub(super) since: Option<Instant>,
+    /// Is it to be in the plugin's hands alone? The instance was lost over several, and any of them may be at fault.
+    pub(super) is_suspect: bool,
     /// Was its file missing when it was last looked for?
     pub(super) is_missing: bool,
     /// How many fences have been passed since its file was found missing.
@@ -79,6 +81,11 @@ impl Work {
     /// Is it still to be found out whether its file is complete?
     pub(super) fn is_to_be_asked(&self) -> bool {
         self.event.certainty == Certainty::Supposed && !self.inquiry.is_free
+    }
+
+    /// Is it to be in the plugin's hands alone?
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_suspect || self.crashes > 0
     }
 
     /// An attempt begins: for the recorder.
@@ -100,6 +107,7 @@ impl Work {
             failed: 0,
             crashes: 0,
             since: None,
+            is_suspect: false,
             is_missing: false,
             fences: 0,
             version: None,

@@ -105,9 +105,14 @@ impl Offer {
         self.serial.fetch_add(1, Ordering::Release);
     }
 
+    /// Is there another one than when this was last asked?
+    pub(super) fn is_newer_than(&self, seen: u64) -> bool {
+        self.serial.load(Ordering::Acquire) != seen
+    }
+
     /// The successor, if there is another one than when this was last asked.
     fn newer_than(&self, seen: &mut u64) -> Option<Arc<Successor>> {
-        if self.serial.load(Ordering::Acquire) == *seen {
+        if !self.is_newer_than(*seen) {
             return None;
         }
         let latest = self.successor.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,6 +124,9 @@ impl Offer {
 impl Worker {
     /// Between two events: is there new code?
     pub(super) fn look_for_successor(&mut self) {
+        if !self.in_flight.is_empty() {
+            return;
+        }
         let Some(successor) = self.lane.offer.newer_than(&mut self.offers_seen) else { return };
         let Some(heir) = successor.take() else { return };
         // What the old instance has done is flushed, or tried again by the new one.

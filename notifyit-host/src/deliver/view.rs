@@ -108,7 +108,8 @@ mod tests {
         let (account, rescans) = (Settle::default().account("test"), RescanHandle::default());
         let timeout = Some(Duration::from_secs(1));
         let name = (LaneId(0), "test".to_owned());
-        let lane = Lane::new(name, subscription, account, policy, (timeout, None, None), (8, 2), rescans);
+        let lane =
+            Lane::new(name, subscription, account, policy, (timeout, None, None), (8, 2, None), rescans);
         lane.begins(0, b"/in/a");
         lane.desks[0].lives_in(Some(7));
         lane.desks[0].enters(Stage::Works);

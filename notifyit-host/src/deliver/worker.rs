@@ -8,12 +8,13 @@ use super::Outside;
 use super::attempt::{Attempt, NotMade};
 use super::desk::{Message, Stage};
 use super::handed::{Hand, Handed};
+use super::in_flight::InFlight;
 use super::lane::Lane;
 use super::pause::{Leave, Why};
 use super::racy::Holding;
 use super::retry::{Arrival, FENCES, Waiting, Work};
-use crate::event::{Certainty, FileEvent, Outcome};
-use crate::plugin::{Create, CreateError, Instance};
+use crate::event::{Certainty, FileEvent, Outcome, Sequence};
+use crate::plugin::{Create, CreateError, Instance, Tickets};
 use crate::source::closes::CloseWatch;
 
 /// Between the two fences that show that a missing file was not renamed: the kernel tells of a rename a moment
@@ -35,6 +36,9 @@ pub(super) struct Worker {
     pub(super) waiting: Waiting,
     /// In the plugin's hands. Empty between two turns.
     pub(super) hand: Hand,
+    /// The plugin will answer later.
+    pub(super) in_flight: InFlight,
+    pub(super) tickets: Option<Tickets>,
     /// Done, but the ledger is not to know yet.
     pub(super) racy: Holding,
     /// Done, but not flushed yet.
@@ -65,6 +69,8 @@ impl Worker {
             local: VecDeque::new(),
             waiting: Waiting::default(),
             hand: Hand::default(),
+            in_flight: InFlight::default(),
+            tickets: None,
             racy: Holding::default(),
             burst: Vec::new(),
             unflushed: false,
@@ -82,7 +88,9 @@ impl Worker {
     /// Works until the lane is closed.
     pub(super) fn run(mut self) {
         self.desk().enters(Stage::Works);
+        self.open_tickets();
         while self.turn() == Flow::GoOn {}
+        self.take_completed();
         self.flush();
         self.dismiss();
     }
@@ -92,7 +100,11 @@ impl Worker {
         if closing.is_some_and(|until| Instant::now() >= until) {
             return Flow::Leave;
         }
+        self.take_completed();
         self.look_for_successor();
+        if self.is_to_land() {
+            return self.wait_for_landing(closing);
+        }
         if self.local.is_empty() {
             self.lane.desks[self.index].fetch(&mut self.local);
         }
@@ -120,7 +132,17 @@ impl Worker {
         if closing.is_some() {
             return Flow::Leave;
         }
-        self.desk().wait_for_nudge(until);
+        self.desk().wait_for_nudge(self.next_look().into_iter().chain([until]).min());
+        Flow::GoOn
+    }
+
+    /// The plugin has its hands full.
+    fn wait_for_landing(&mut self, closing: Option<Instant>) -> Flow {
+        self.flush();
+        // The instance may have been lost in it, with all of them.
+        if !self.in_flight.is_empty() {
+            self.desk().wait_for_nudge(closing.into_iter().chain(self.next_look()).min());
+        }
         Flow::GoOn
     }
 
@@ -139,7 +161,7 @@ impl Worker {
             // Nothing more comes: no fence will be passed any more.
             let unfenced = self.waiting.drain_unfenced();
             if unfenced.is_empty() {
-                return Flow::Leave;
+                return if self.in_flight.is_empty() { Flow::Leave } else { self.wait_for_landing(closing) };
             }
             for (mut work, behind) in unfenced {
                 work.fences = FENCES;
@@ -147,7 +169,8 @@ impl Worker {
             }
             return Flow::GoOn;
         }
-        let next = [self.waiting.next_due(), self.racy.next_due()].into_iter().flatten().min();
+        let next = [self.waiting.next_due(), self.racy.next_due(), self.next_look()];
+        let next = next.into_iter().flatten().min();
         self.desk().wait(next);
         Flow::GoOn
     }
@@ -195,7 +218,8 @@ impl Worker {
         if let Some(waiting) = self.waiting.at(&event)
             && self.attempt.has_left(waiting, event.sequence)
         {
-            self.make_way(event);
+            self.make_way(&event);
+            self.local.push_front(Message::Event(event));
             return None;
         }
         let is_supposed = event.certainty == Certainty::Supposed;
@@ -205,6 +229,7 @@ impl Worker {
             self.lane.settled(1);
             return None;
         }
+        let event = self.in_flight.arrives(event)?;
         match self.waiting.arrives(event) {
             Arrival::Free(event) => Some((Work::new(event), VecDeque::new())),
             Arrival::Replaces(event, behind) => {
@@ -215,18 +240,27 @@ impl Worker {
         }
     }
 
-    /// What waits under the name of an event that has arrived was renamed before that: it goes on under its own name.
-    fn make_way(&mut self, event: FileEvent) {
-        let taken = self.waiting.take_at(&event);
-        self.local.push_front(Message::Event(event));
-        let Some((work, due, behind)) = taken else { return };
+    /// What waits under the name of this event was renamed before that came there: it goes on under its own name.
+    fn make_way(&mut self, event: &FileEvent) {
+        let Some((work, due, behind)) = self.waiting.take_at(event) else { return };
         self.put_off(work, due.unwrap_or_else(Instant::now), behind);
+    }
+
+    /// This event is to wait under the name that its file has now. What waits there for a file that has left is another's.
+    fn make_way_if_left(&mut self, event: &FileEvent) {
+        if self.waiting.at(event).is_some_and(|waiting| self.attempt.has_left(waiting, Sequence(u64::MAX))) {
+            self.make_way(event);
+        }
     }
 
     /// Does the kernel say next, for sure, what this event only supposes? So it is with most files: created, closed.
     fn is_told_next(&self, event: &FileEvent) -> bool {
-        matches!(self.local.front(), Some(Message::Event(next))
-            if next.is_landing() && next.node == event.node && next.name == event.name)
+        is_about(self.local.front(), event)
+    }
+
+    /// The same of the first that lies here.
+    pub(super) fn is_told_behind(&self, first: &FileEvent) -> bool {
+        is_about(self.local.get(1), first)
     }
 
     /// A fence has been passed: a file that is free was not closed just now, or one that is missing not renamed. For
@@ -250,7 +284,12 @@ impl Worker {
             self.lane.settled(1);
             return self.bring_forward(behind);
         }
-        if work.event.certainty == Certainty::Supposed || work.tried > 0 {
+        if work.is_alone() && !self.in_flight.is_empty() {
+            self.in_flight.lands = true;
+            self.give_probe_back();
+            return self.put_off(work, Instant::now(), behind);
+        }
+        if work.event.certainty == Certainty::Supposed || work.tried > 0 || work.is_suspect {
             // Whether it is finished the ledger tells only of what has been flushed. What has failed before may take
             // the instance with it, and what that has not flushed.
             self.flush();
@@ -270,9 +309,12 @@ impl Worker {
             Ok(looked) => looked,
             Err(why) => return self.not_made(why, work, behind),
         };
-        match self.attempt.hand(&self.lane, self.index, (&work, &looked), instance) {
-            Some(answer) => self.answered(Handed { work, behind, looked }, answer),
-            None => self.hand.put(Handed { work, behind, looked }),
+        let ticket = self.tickets.as_mut().map_or(0, Tickets::issue);
+        let answer = self.attempt.hand(&self.lane, self.index, (&work, &looked, ticket), instance);
+        let handed = Handed { work, behind, looked, ticket };
+        match answer {
+            Some(answer) => self.answered(handed, answer),
+            None => self.hand.put(handed),
         }
     }
 
@@ -311,6 +353,7 @@ impl Worker {
         if work.is_missing {
             self.outside.source.check_roots();
         }
+        self.make_way_if_left(&work.event);
         let (serial, settled) = self.waiting.until_fence(work, behind);
         self.lane.settled(settled);
         let (lane, index) = (Arc::clone(&self.lane), self.index);
@@ -323,6 +366,7 @@ impl Worker {
             self.lane.settled(1);
             return self.bring_forward(behind);
         }
+        self.make_way_if_left(&work.event);
         let settled = self.waiting.until(work, due, behind);
         self.lane.settled(settled);
     }
@@ -375,6 +419,12 @@ impl Worker {
     pub(super) fn desk(&self) -> &super::desk::Desk {
         &self.lane.desks[self.index]
     }
+}
+
+/// Does this say that the same file has landed?
+fn is_about(message: Option<&Message>, event: &FileEvent) -> bool {
+    matches!(message, Some(Message::Event(next))
+        if next.is_landing() && next.node == event.node && next.name == event.name)
 }
 
 #[cfg(test)]

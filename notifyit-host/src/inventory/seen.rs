@@ -101,6 +101,7 @@ impl Seen {
                 ("panic", info.panic.clone()),
                 ("events", info.events.join(", ")),
                 ("max workers", info.max_workers.to_string()),
+                ("in flight", info.in_flight.to_string()),
                 ("reads only", (if info.reads_only { "yes" } else { "no" }).to_owned()),
             ]);
         }

@@ -1,14 +1,16 @@
 //! What the host calls: one instance of a plugin.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use notifyit_plugin_api::abi::{
-    CREATED, CallResult, CreateResult, EventRaw, HandlerBox, Notes, PANICKED, REJECT, guard,
+    CREATED, CallResult, CreateResult, DEFERRED, EventRaw, HandlerBox, Notes, PANICKED, REJECT, guard,
 };
 use notifyit_plugin_api::{Blame, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
 use super::isolated::Process;
 #[cfg(test)]
 use super::isolated::pretended::{Fate, Pretended};
@@ -24,8 +26,8 @@ pub struct Instance {
 }
 
 enum Code {
-    /// In this process.
-    Inline(HandlerBox),
+    /// In this process. With a batch: it takes several events in one call.
+    Inline(HandlerBox, Option<Batch>),
     /// In a process of its own.
     Isolated(Box<Process>),
     #[cfg(test)]
@@ -46,8 +48,10 @@ pub struct Answer {
 pub struct Answers {
     /// In order, one for each. `None`: the plugin has not come to it, or its answer went with its process.
     pub each: Vec<Option<Answer>>,
-    /// The instance is lost, by the fault of none of them.
+    /// The instance is lost, and not by the fault of one that is known.
     pub lost: Option<Lost>,
+    /// It was at work on these, all at once: one of them may be at fault.
+    pub suspects: Range<usize>,
 }
 
 /// Why an instance is of no more use and must be made anew.
@@ -86,6 +90,8 @@ impl fmt::Display for Lost {
 pub enum Reply {
     /// It worked.
     Done,
+    /// The verdict comes later, under the event's ticket. Of events alone.
+    Deferred,
     /// It failed and may work later.
     Retry {
         /// The error with its causes.
@@ -140,7 +146,8 @@ impl CreateError {
 
 impl Instance {
     pub(super) fn inline(handler: HandlerBox, library: PluginLibrary) -> Instance {
-        Instance { code: Code::Inline(handler), library }
+        let batch = (library.info.in_flight > 1).then(Batch::default);
+        Instance { code: Code::Inline(handler, batch), library }
     }
 
     pub(super) fn isolated(process: Process, library: PluginLibrary) -> Instance {
@@ -155,14 +162,14 @@ impl Instance {
     /// As if it lived in a process of its own.
     #[cfg(test)]
     pub(crate) fn pretend_isolated(self, fate: fn() -> Fate) -> Instance {
-        let Code::Inline(handler) = self.code else { panic!("it is isolated") };
+        let Code::Inline(handler, _) = self.code else { panic!("it is isolated") };
         Instance { code: Code::Pretended(Pretended::new(handler, fate)), library: self.library }
     }
 
     /// The process that it lives in, if that is one of its own.
     pub fn process(&self) -> Option<u32> {
         match &self.code {
-            Code::Inline(_) => None,
+            Code::Inline(..) => None,
             Code::Isolated(process) => Some(process.id()),
             #[cfg(test)]
             Code::Pretended(_) => None,
@@ -172,18 +179,23 @@ impl Instance {
     /// How many events it may be handed before its answers are taken.
     pub fn room(&self) -> usize {
         match &self.code {
-            Code::Inline(_) => 1,
+            Code::Inline(_, None) => 1,
+            Code::Inline(_, Some(_)) => usize::from(self.library.info.in_flight),
             Code::Isolated(process) => process.room(),
             #[cfg(test)]
             Code::Pretended(_) => 4,
         }
     }
 
-    /// Hands it one event. Inline this calls the plugin, blocks for as long as that takes, and returns its answer; else
-    /// there is none yet: [`Instance::answers`] waits for it.
+    /// Hands it one event. Inline, where it takes one at a time, this calls the plugin, blocks for as long as that takes,
+    /// and returns its answer; else there is none yet: [`Instance::answers`] waits for it.
     pub fn hand(&mut self, event: &EventRaw<'_>) -> Option<Answer> {
         match &mut self.code {
-            Code::Inline(handler) => Some(Answer::from_wire(handler.on_event(event))),
+            Code::Inline(handler, None) => Some(Answer::from_wire(handler.on_event(event))),
+            Code::Inline(_, Some(batch)) => {
+                batch.put(event);
+                None
+            }
             Code::Isolated(process) => {
                 process.hand(event);
                 None
@@ -200,22 +212,35 @@ impl Instance {
     /// event's time is over, and when `is_given_up` says so.
     pub fn answers(&mut self, is_given_up: &dyn Fn() -> bool) -> Answers {
         match &mut self.code {
-            Code::Inline(_) => Answers::default(),
+            Code::Inline(_, None) => Answers::default(),
+            Code::Inline(handler, Some(batch)) => {
+                let results = batch.call(handler);
+                let handed = results.len();
+                Answers::of(results, handed)
+            }
             Code::Isolated(process) => process.answers(is_given_up),
             #[cfg(test)]
             Code::Pretended(process) => process.answers(),
         }
     }
 
+    /// Has its process died between two calls?
+    pub fn has_died(&mut self) -> Option<Lost> {
+        match &mut self.code {
+            Code::Isolated(process) => process.has_died(),
+            _ => None,
+        }
+    }
+
     /// Can it be ended from outside?
     pub fn is_isolated(&self) -> bool {
-        !matches!(self.code, Code::Inline(_))
+        !matches!(self.code, Code::Inline(..))
     }
 
     /// Ends a burst: what was [`Reply::Done`] since the last flush is safe when this is, too.
     pub fn flush(&mut self, is_given_up: &dyn Fn() -> bool) -> Reply {
         match &mut self.code {
-            Code::Inline(handler) => Reply::from_wire(handler.flush()),
+            Code::Inline(handler, _) => Reply::from_wire(handler.flush()),
             Code::Isolated(process) => process.flush(is_given_up),
             #[cfg(test)]
             Code::Pretended(process) => Reply::from_wire(process.handler().flush()),
@@ -225,7 +250,7 @@ impl Instance {
     /// The last call before the drop. Not to be made after a loss.
     pub fn shutdown(&mut self, is_given_up: &dyn Fn() -> bool) -> Reply {
         match &mut self.code {
-            Code::Inline(handler) => Reply::from_wire(handler.shutdown()),
+            Code::Inline(handler, _) => Reply::from_wire(handler.shutdown()),
             Code::Isolated(process) => process.shutdown(is_given_up),
             #[cfg(test)]
             Code::Pretended(process) => Reply::from_wire(process.handler().shutdown()),
@@ -233,9 +258,29 @@ impl Instance {
     }
 }
 
+impl Answers {
+    /// The results of the first of so many events. If the last call has panicked with several of them, whichever may be
+    /// the cause.
+    pub(super) fn of(mut results: Vec<CallResult>, handed: usize) -> Answers {
+        let mut answers = Answers::default();
+        let panicked = results.iter().rev().take_while(|result| result.status == PANICKED).count();
+        if panicked > 1 {
+            let first = results.len() - panicked;
+            answers.lost = Some(Lost::Panicked(results[first].message.to_string()));
+            answers.suspects = first..results.len();
+            results.truncate(first);
+        }
+        answers.each = results.into_iter().map(|result| Some(Answer::from_wire(result))).collect();
+        answers.each.resize(handed, None);
+        answers
+    }
+}
+
 impl Answer {
     pub(super) fn from_wire(result: CallResult) -> Answer {
-        Answer { notes: guard::notes(&result), reply: Reply::from_wire(result) }
+        let notes = guard::notes(&result);
+        let is_deferred = result.status == DEFERRED;
+        Answer { notes, reply: if is_deferred { Reply::Deferred } else { Reply::from_wire(result) } }
     }
 }
 

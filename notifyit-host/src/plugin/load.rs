@@ -26,7 +26,7 @@ use abi_stable::std_types::{RStr, RString};
 use abi_stable::type_layout::TypeLayout;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use notifyit_plugin_api::Info;
-use notifyit_plugin_api::abi::{HandlerBox, HostApi, HostApi_Ref, PluginModule_Ref};
+use notifyit_plugin_api::abi::{CallResult, HandlerBox, HostApi, HostApi_Ref, PluginModule_Ref};
 use object::read::ReadCache;
 
 use super::Trust;
@@ -37,6 +37,7 @@ use super::probe::{Prober, Tried};
 use super::refused::{Reason, Refused, Step};
 use super::services;
 use super::stage::{self, Staged, Staging};
+use super::tickets;
 use super::trust::{self, Us};
 
 /// Loads plugin files. Its staging directory goes when it and all that it loaded are dropped.
@@ -328,6 +329,7 @@ fn runnable(json: &str) -> Result<Info, Reason> {
         Reason::new(format!("what it says of itself cannot be read: {error}"), rebuild()).with_detail(json)
     })?;
     info.max_workers = info.max_workers.max(1);
+    info.in_flight = info.in_flight.max(1);
     Ok(info)
 }
 
@@ -345,8 +347,11 @@ fn host_api() -> HostApi_Ref {
     extern "C" fn instance(context: u64) -> RString {
         catch_unwind(|| services::instance(context)).unwrap_or_default().into()
     }
+    extern "C" fn complete(context: u64, ticket: u64, result: CallResult) {
+        let _ = catch_unwind(AssertUnwindSafe(|| tickets::complete(context, ticket, result)));
+    }
     static API: OnceLock<HostApi_Ref> = OnceLock::new();
-    *API.get_or_init(|| HostApi { log_enabled, log, stop, instance }.leak_into_prefix())
+    *API.get_or_init(|| HostApi { log_enabled, log, stop, instance, complete }.leak_into_prefix())
 }
 
 mod layout;

@@ -49,6 +49,7 @@ impl Maker {
             timeout: member.settings.timeout,
             confinement: member.settings.confinement.clone(),
             roots: self.roots.to_vec(),
+            in_flight: member.in_flight(),
         };
         Ok(Box::new(move |is_given_up| library.isolate(&terms, is_given_up)))
     }

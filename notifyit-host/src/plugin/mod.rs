@@ -31,6 +31,8 @@ mod refused;
 mod instance;
 pub mod isolated;
 mod services;
+mod tickets;
+mod batch;
 mod maker;
 mod files;
 pub mod schema;
@@ -46,5 +48,6 @@ pub use maker::{Create, Maker};
 pub use probe::Prober;
 pub use refused::{Refused, Step};
 pub use services::Services;
+pub use tickets::Tickets;
 
 use crate::config::Trust;

@@ -52,6 +52,15 @@ pub struct Problem {
     pub detail: String,
 }
 
+impl Member {
+    /// How many events each worker may have in hand: what the plugin takes, if the user does not allow less. `None`: it
+    /// takes one after the other.
+    pub fn in_flight(&self) -> Option<u16> {
+        let takes = Some(self.library.info.in_flight).filter(|takes| *takes > 1)?;
+        Some(self.settings.in_flight.map_or(takes, |allowed| allowed.min(takes)))
+    }
+}
+
 impl Problem {
     /// Says it in the log.
     pub fn say(&self) {

@@ -16,12 +16,13 @@ use crate::route::Subscription;
 pub(super) struct Shape {
     kinds: Vec<String>,
     workers: u16,
+    in_flight: Option<u16>,
 }
 
 impl Shape {
     pub(super) fn of(member: &Member) -> Result<Shape> {
         let kinds = set::kinds(member)?.iter().map(ToString::to_string).collect();
-        Ok(Shape { kinds, workers: workers(member) })
+        Ok(Shape { kinds, workers: workers(member), in_flight: member.in_flight() })
     }
 
     /// Does a rescan find again whatever it is told of?
@@ -50,6 +51,7 @@ pub(super) fn of(settings: &Settings, member: &Member, maker: &Maker) -> Result<
         name: wanted.name.clone(),
         subscription: subscription(settings, member)?,
         workers: workers(member),
+        in_flight: member.in_flight(),
         capacity: wanted.queue,
         timeout: wanted.timeout,
         isolation: wanted.isolation,

@@ -13,11 +13,11 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::std_types::{RNone, RResult, RSlice, RSome, RStr, RString, RVec};
 
 use super::module::{HostApi_Ref, PluginModule, PluginModule_Ref};
-use super::notes::{Notes, Said};
+use super::notes::{Notes, Said, Word};
 use super::object::{Handler, Handler_TO};
 use super::types::{
-    CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_RETRY_AFTER, FLAG_UNAVAILABLE,
-    PANICKED, REJECT, RETRY, UNKNOWN_OPERATION,
+    CREATED, CallResult, ControlResult, CreateResult, DEFERRED, DONE, EventRaw, FLAG_RETRY_AFTER,
+    FLAG_UNAVAILABLE, PANICKED, REJECT, RETRY, UNKNOWN_OPERATION,
 };
 use crate::config::Config;
 use crate::error;
@@ -96,17 +96,21 @@ struct Guarded<P: Plugin> {
 
 impl<P: Plugin> Guarded<P> {
     fn call(&mut self, f: impl FnOnce(&mut P) -> crate::Result<()>) -> CallResult {
-        let host = self.host;
-        let Some(plugin) = self.plugin.as_mut() else {
-            return CallResult::new(PANICKED, "called again after a panic");
-        };
-        match contain(|| host.during(|| error::verdict(f(plugin)))) {
+        match self.verdict(f) {
             Ok(verdict) => to_wire(verdict),
-            Err(panic) => {
-                self.drop_plugin();
-                CallResult::new(PANICKED, panic)
-            }
+            Err(panic) => CallResult::new(PANICKED, panic),
         }
+    }
+
+    /// What a call's return value says, or what its panic said.
+    fn verdict(&mut self, f: impl FnOnce(&mut P) -> crate::Result<()>) -> Result<Verdict, String> {
+        let host = self.host;
+        let Some(plugin) = self.plugin.as_mut() else { return Err("called again after a panic".to_owned()) };
+        let verdict = contain(|| host.during(|| error::verdict(f(plugin))));
+        if verdict.is_err() {
+            self.drop_plugin();
+        }
+        verdict
     }
 
     fn drop_plugin(&mut self) {
@@ -119,10 +123,9 @@ impl<P: Plugin> Guarded<P> {
 
 impl<P: Plugin> Handler for Guarded<P> {
     fn on_event(&mut self, event: &EventRaw<'_>) -> CallResult {
-        let said = Said::default();
-        let mut result = self.call(|plugin| plugin.on_event(&Event::from_raw(event, &said)));
-        result.notes = said.into_notes().to_json().into();
-        result
+        let said = Said::new(self.host, P::IN_FLIGHT);
+        let returned = self.verdict(|plugin| plugin.on_event(&Event::from_raw(event, &said)));
+        result_of(said, returned.as_ref(), Returned::OfOne)
     }
 
     fn flush(&mut self) -> CallResult {
@@ -136,6 +139,15 @@ impl<P: Plugin> Handler for Guarded<P> {
     fn control(&mut self, _operation: u32, _payload: RSlice<'_, u8>) -> ControlResult {
         ControlResult { status: UNKNOWN_OPERATION, payload: RVec::new() }
     }
+
+    fn on_batch(&mut self, raws: RSlice<'_, EventRaw<'_>>) -> RVec<CallResult> {
+        let said: Vec<Said> = raws.iter().map(|_| Said::new(self.host, P::IN_FLIGHT)).collect();
+        let events: Vec<Event<'_>> =
+            raws.iter().zip(&said).map(|(raw, said)| Event::from_raw(raw, said)).collect();
+        let returned = self.verdict(|plugin| plugin.on_batch(&events));
+        drop(events);
+        said.into_iter().map(|said| result_of(said, returned.as_ref(), Returned::OfMany)).collect()
+    }
 }
 
 impl<P: Plugin> Drop for Guarded<P> {
@@ -144,7 +156,30 @@ impl<P: Plugin> Drop for Guarded<P> {
     }
 }
 
-fn to_wire(verdict: Verdict) -> CallResult {
+/// What the return value of a call is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Returned {
+    OfOne,
+    OfMany,
+}
+
+/// The result of one event's call, by what was said of that event and what the call returned.
+fn result_of(said: Said, returned: Result<&Verdict, &String>, of: Returned) -> CallResult {
+    let (notes, word) = said.into_words();
+    let mut result = match (returned, word) {
+        (Err(panic), _) => return CallResult::new(PANICKED, panic.as_str()),
+        (Ok(_), Some(Word::Settled(verdict))) => to_wire(verdict),
+        // A call that fails has nobody left who would complete it.
+        (Ok(verdict), Some(Word::Deferred)) if verdict.is_done() || of == Returned::OfMany => {
+            CallResult::new(DEFERRED, RString::new())
+        }
+        (Ok(verdict), _) => to_wire(verdict.clone()),
+    };
+    result.notes = notes.to_json().into();
+    result
+}
+
+pub(crate) fn to_wire(verdict: Verdict) -> CallResult {
     match verdict {
         Verdict::Done => CallResult::new(DONE, RString::new()),
         Verdict::Reject { message } => CallResult::new(REJECT, message),

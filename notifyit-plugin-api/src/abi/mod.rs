@@ -58,7 +58,7 @@ pub use module::{HostApi, HostApi_Ref, PluginModule, PluginModule_Ref, export, l
 pub use notes::{Left, Notes, Said};
 pub use object::{Handler, Handler_TO, HandlerBox};
 pub use types::{
-    Bytes, CREATED, CallResult, ControlResult, CreateResult, DONE, EventRaw, FLAG_DIRECTORY,
+    Bytes, CREATED, CallResult, ControlResult, CreateResult, DEFERRED, DONE, EventRaw, FLAG_DIRECTORY,
     FLAG_RETRY_AFTER, FLAG_UNAVAILABLE, PANICKED, REJECT, RETRY, Text, UNKNOWN_OPERATION,
 };
 

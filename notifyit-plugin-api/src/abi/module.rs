@@ -7,7 +7,7 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RStr, RString};
 
-use super::types::CreateResult;
+use super::types::{CallResult, CreateResult};
 
 /// What a plugin library exports. Grows only at the end: see the growth rules in [`super`].
 #[repr(C)]
@@ -59,6 +59,10 @@ pub struct HostApi {
 
     /// The name under which the instance runs; empty if the context is unknown. Since 1.1.
     pub instance: extern "C" fn(context: u64) -> RString,
+
+    /// What becomes of an event whose call answered [`DEFERRED`](super::DEFERRED), by its ticket. Returns at once. A ticket
+    /// that is not known, or was used before, changes nothing. Since 1.2.
+    pub complete: extern "C" fn(context: u64, ticket: u64, result: CallResult),
 }
 
 /// Makes what the host lends, once per process: it is never freed.

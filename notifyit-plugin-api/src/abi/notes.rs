@@ -2,9 +2,15 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+
+use crate::bail;
+use crate::deferred::Deferred;
+use crate::error::Unavailable;
+use crate::services::Host;
+use crate::verdict::Verdict;
 
 /// The notes of a call, as JSON; nothing at all if there is nothing to say. Grows by keys, and a key that the reader
 /// does not know is left alone.
@@ -46,17 +52,65 @@ impl Left {
     }
 }
 
-/// What the plugin says during a call beside its verdict.
+/// What the plugin says of an event beside what its call returns.
 #[derive(Debug, Default)]
-pub struct Said(Mutex<Notes>);
+pub struct Said {
+    /// Who hears of a verdict that comes later.
+    host: Option<Host>,
+    /// How many events the plugin may have in hand.
+    in_flight: u16,
+    words: Mutex<Words>,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    notes: Notes,
+    verdict: Option<Word>,
+}
+
+/// What it says of the verdict.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// This is it.
+    Settled(Verdict),
+    /// It comes later.
+    Deferred,
+}
 
 impl Said {
-    pub(crate) fn rewrote(&self, left: Left) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).rewrote = Some(left);
+    pub(crate) fn new(host: Host, in_flight: u16) -> Said {
+        Said { host: Some(host), in_flight, words: Mutex::default() }
     }
 
-    pub(crate) fn into_notes(self) -> Notes {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn rewrote(&self, left: Left) {
+        self.lock().notes.rewrote = Some(left);
+    }
+
+    pub(crate) fn settle(&self, verdict: Verdict) {
+        self.lock().verdict = Some(Word::Settled(verdict));
+    }
+
+    /// The verdict comes later, under this ticket.
+    pub(crate) fn defer(&self, ticket: u64) -> crate::Result<Deferred> {
+        if self.in_flight <= 1 {
+            bail!("the plugin's IN_FLIGHT is 1: no verdict can be deferred");
+        }
+        let Some(host) = self.host.filter(|_| ticket != 0) else {
+            bail!(Unavailable::new(
+                "the host is older than 1.2 of notifyit-plugin-api and takes no deferred verdict: update notifyit"
+            ));
+        };
+        self.lock().verdict = Some(Word::Deferred);
+        Ok(Deferred::new(host, ticket))
+    }
+
+    pub(crate) fn into_words(self) -> (Notes, Option<Word>) {
+        let words = self.words.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (words.notes, words.verdict)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

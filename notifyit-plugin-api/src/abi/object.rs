@@ -1,7 +1,7 @@
 //! The handler object.
 
 use abi_stable::sabi_trait;
-use abi_stable::std_types::{RBox, RSlice};
+use abi_stable::std_types::{RBox, RSlice, RVec};
 
 use super::types::{CallResult, ControlResult, EventRaw};
 
@@ -23,6 +23,12 @@ pub trait Handler: Send {
     /// Anything else, by number. `[worker thread, between two events]`
     #[sabi(last_prefix_field)]
     fn control(&mut self, operation: u32, payload: RSlice<'_, u8>) -> ControlResult;
+
+    /// Several events at once, of as many files: a result for each, in order. If one is [`PANICKED`](super::PANICKED), all
+    /// are. `[as on_event; at most Info::in_flight of them]` Since 1.2.
+    fn on_batch(&mut self, events: RSlice<'_, EventRaw<'_>>) -> RVec<CallResult> {
+        events.iter().map(|event| self.on_event(event)).collect()
+    }
 }
 
 /// A boxed [`Handler`], owned by the host; its code and its memory are the plugin's.

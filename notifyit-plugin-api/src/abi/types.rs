@@ -20,6 +20,9 @@ pub const REJECT: u32 = 2;
 pub const PANICKED: u32 = 3;
 /// Status of [`ControlResult`]: this side does not know the operation.
 pub const UNKNOWN_OPERATION: u32 = 4;
+/// Status: the verdict comes later, through [`HostApi::complete`](super::HostApi). Only where the event has a ticket: see
+/// [`EventRaw::spare`]. Since 1.2.
+pub const DEFERRED: u32 = 5;
 /// Status of [`CreateResult`]: `handler` is there. Any other status: `message` says why it is not.
 pub const CREATED: u32 = 0;
 
@@ -75,7 +78,8 @@ pub struct EventRaw<'a> {
     pub seen_nanos: u64,
     /// The attempt's deadline in nanoseconds from its start, 0 for none.
     pub timeout_nanos: u64,
-    /// Zero. Room for numbers of later minor versions.
+    /// Zero. Room for numbers of later minor versions. The first one, since 1.2: the ticket under which the verdict may come
+    /// later; 0 if it may not.
     pub spare: [u64; 8],
     /// Empty. Room for anything else.
     pub extra: Bytes<'a>,

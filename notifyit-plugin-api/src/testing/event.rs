@@ -162,15 +162,16 @@ impl<'h> TestEvent<'h> {
         self
     }
 
-    /// Calls `Plugin::on_event`, without a flush behind it: that is [`TestHost::flush`], or [`TestHost::burst`] for both.
+    /// Calls `Plugin::on_event`, or `on_batch` with this event alone, and waits for the verdict if it is deferred; without a
+    /// flush behind it: that is [`TestHost::flush`], or [`TestHost::burst`] for both.
     ///
     /// # Panics
     ///
-    /// If the plugin panics.
+    /// If the plugin panics, or neither completes nor drops a deferred verdict within ten seconds.
     #[track_caller]
     pub fn deliver(self) -> Verdict {
         let host = self.host;
-        host.hand_over(&self)
+        host.hand_over(std::slice::from_ref(&self)).remove(0)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -181,14 +182,14 @@ impl<'h> TestEvent<'h> {
         self.host.root() == host.root()
     }
 
-    /// Calls `f` with what crosses.
-    pub(super) fn with_raw<T>(&self, f: impl FnOnce(&EventRaw<'_>) -> T) -> T {
+    /// What crosses.
+    pub(super) fn raw(&self, ticket: u64) -> EventRaw<'_> {
         let root = self.host.root().as_os_str().as_bytes();
         let path = self.path.as_os_str().as_bytes();
         let relative_from = root.len() + 1;
         let look = self.look();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        f(&EventRaw {
+        EventRaw {
             id: look.identity(&self.watch, &path[relative_from..]),
             kind: self.kind.code(),
             origin: self.origin.code(),
@@ -207,9 +208,9 @@ impl<'h> TestEvent<'h> {
             mtime_seconds: look.mtime.0,
             seen_nanos: u64::try_from(now.as_nanos()).unwrap_or(0),
             timeout_nanos: self.timeout.and_then(|t| u64::try_from(t.as_nanos()).ok()).unwrap_or(0),
-            spare: [0; 8],
+            spare: [ticket, 0, 0, 0, 0, 0, 0, 0],
             extra: Bytes::EMPTY,
-        })
+        }
     }
 
     fn look(&self) -> Look {

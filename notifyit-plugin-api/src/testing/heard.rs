@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::TestHost;
-use crate::abi::{HostApi, HostApi_Ref, RString, Text, lend};
+use super::in_flight::Completed;
+use crate::abi::{CallResult, HostApi, HostApi_Ref, RString, Text, lend};
 use crate::log::LevelFilter;
 
 /// What the plugin has said.
@@ -163,6 +164,7 @@ pub(super) struct Heard {
     logs: Mutex<Vec<String>>,
     more: Condvar,
     stopped: Mutex<Option<String>>,
+    pub(super) completed: Completed,
 }
 
 impl Heard {
@@ -176,6 +178,7 @@ impl Heard {
             logs: Mutex::default(),
             more: Condvar::new(),
             stopped: Mutex::default(),
+            completed: Completed::default(),
         });
         lock(&ALL).insert(heard.context, Arc::clone(&heard));
         heard
@@ -247,6 +250,11 @@ pub(super) fn api() -> HostApi_Ref {
     extern "C" fn instance(context: u64) -> RString {
         heard(context).map_or_else(RString::new, |heard| heard.instance.as_str().into())
     }
+    extern "C" fn complete(context: u64, ticket: u64, result: CallResult) {
+        if let Some(heard) = heard(context) {
+            heard.completed.put(ticket, result);
+        }
+    }
     static API: OnceLock<HostApi_Ref> = OnceLock::new();
-    *API.get_or_init(|| lend(HostApi { log_enabled, log, stop, instance }))
+    *API.get_or_init(|| lend(HostApi { log_enabled, log, stop, instance, complete }))
 }

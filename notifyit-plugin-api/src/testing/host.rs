@@ -8,10 +8,11 @@ use crate::Result;
 use crate::abi::{CallResult, HandlerBox, Left, guard};
 use crate::kind::Kind;
 use crate::plugin::Plugin;
-use crate::verdict::{Blame, Verdict};
+use crate::verdict::Verdict;
 
 use super::event::TestEvent;
 use super::heard::{Heard, lock};
+use super::in_flight::undo;
 use super::place::Place;
 use super::verdict::was_called;
 
@@ -248,16 +249,9 @@ impl TestHost {
     /// If the plugin panics.
     #[track_caller]
     pub fn burst<'h>(&self, events: impl IntoIterator<Item = TestEvent<'h>>) -> Vec<Verdict> {
-        let mut verdicts = Vec::new();
-        for event in events {
-            verdicts.push(self.hand_over(&event));
-        }
-        let flush = self.call(|handler| handler.flush());
-        if !flush.is_done() {
-            let message = format!("failed to flush: {}", flush.message());
-            let retry = Verdict::Retry { message, after: None, blame: Blame::File };
-            verdicts.iter_mut().filter(|verdict| verdict.is_done()).for_each(|done| *done = retry.clone());
-        }
+        let events: Vec<TestEvent<'h>> = events.into_iter().collect();
+        let mut verdicts = self.hand_over(&events);
+        undo(&mut verdicts, &self.call(|handler| handler.flush()));
         verdicts
     }
 
@@ -287,7 +281,7 @@ impl TestHost {
     /// If the plugin panics.
     #[track_caller]
     pub fn shutdown(&mut self) -> Verdict {
-        let result = self.result_of(|handler| handler.shutdown());
+        let result = self.called(|handler| handler.shutdown());
         self.end();
         self.judge(result)
     }
@@ -300,27 +294,19 @@ impl TestHost {
         }
     }
 
-    #[track_caller]
-    pub(super) fn hand_over(&self, event: &TestEvent<'_>) -> Verdict {
-        assert!(event.is_of(self), "the event is of another host: {:?}", event.path());
-        let mut left = None;
-        let verdict = self.call(|handler| {
-            let result = event.with_raw(|raw| handler.on_event(raw));
-            left = guard::notes(&result).rewrote;
-            result
-        });
-        lock(&self.instance).left = left.map(|left| (event.path().to_owned(), left));
-        verdict
+    /// What the plugin said that it has left at the last event's path.
+    pub(super) fn has_left(&self, path: &Path, left: Option<Left>) {
+        lock(&self.instance).left = left.map(|left| (path.to_owned(), left));
     }
 
     #[track_caller]
-    fn call(&self, f: impl FnOnce(&mut HandlerBox) -> CallResult) -> Verdict {
-        let result = self.result_of(f);
+    pub(super) fn call(&self, f: impl FnOnce(&mut HandlerBox) -> CallResult) -> Verdict {
+        let result = self.called(f);
         self.judge(result)
     }
 
     #[track_caller]
-    fn result_of(&self, f: impl FnOnce(&mut HandlerBox) -> CallResult) -> CallResult {
+    pub(super) fn called<T>(&self, f: impl FnOnce(&mut HandlerBox) -> T) -> T {
         was_called(self.heard());
         let result = lock(&self.instance).handler.as_mut().map(f);
         let Some(result) = result else { panic!("the plugin has been shut down: it can be called no more") };
@@ -328,7 +314,7 @@ impl TestHost {
     }
 
     #[track_caller]
-    fn judge(&self, result: CallResult) -> Verdict {
+    pub(super) fn judge(&self, result: CallResult) -> Verdict {
         match guard::from_wire(result) {
             Ok(verdict) => verdict,
             Err(said) => self.has_panicked(&said),

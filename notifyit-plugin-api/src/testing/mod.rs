@@ -75,6 +75,7 @@
 //! |---|---|
 //! | a file that lands | [`TestHost::write`], and [`TestHost::land`] for one that lies there |
 //! | any other event: kind, origin, attempt, a file that is gone, a name of any bytes | [`TestHost::event`] |
+//! | batches, deferred verdicts | the same: each waits until it has its verdict |
 //! | a plugin that buffers | [`TestHost::burst`], [`TestHost::flush`] |
 //! | what it answers | `assert_done`, `assert_retry`, `assert_reject` and more, [on the verdict](crate::Verdict#method.assert_done) |
 //! | `workers = 2` | [`TestHost::worker`] |
@@ -93,6 +94,7 @@ mod verdict;
 mod heard;
 mod panics;
 mod place;
+mod in_flight;
 
 pub use event::TestEvent;
 pub use host::TestHost;

@@ -20,6 +20,8 @@ pub(super) struct Place {
     pub(super) root: PathBuf,
     pub(super) heard: Arc<Heard>,
     config: String,
+    /// How many events it may have in hand.
+    pub(super) in_flight: u16,
     create: fn(HostApi_Ref, u64, Text<'_>) -> CreateResult,
     has_failed: AtomicBool,
 }
@@ -32,6 +34,7 @@ impl Place {
             root,
             heard: Heard::open(name),
             config: config.to_string(),
+            in_flight: P::IN_FLIGHT.max(1),
             create: guard::create_unhooked::<P>,
             has_failed: AtomicBool::new(false),
         })

@@ -23,7 +23,7 @@ use inotify::EventMask;
 use notifyit_plugin_api::Kind;
 use proptest::prelude::*;
 
-use self::plugin::{Script, Scripted, fate, script, version_at};
+use self::plugin::{Answer, Script, Scripted, fate, script, version_at};
 use self::steps::{Step, Where, step};
 use super::super::entrance::Entrance;
 use super::super::existing::{Existing, Terms};
@@ -37,7 +37,7 @@ use super::{Flow, Message, Worker};
 use crate::config::Isolation;
 use crate::event::{Happened, LaneId, NodeId, RenamedFrom, Sequence, WatchId};
 use crate::patterns::{Case, Patterns};
-use crate::plugin::{Create, PluginLibrary};
+use crate::plugin::{Create, PluginLibrary, Services};
 use crate::route::Subscription;
 use crate::settle::Settle;
 use crate::settle::ledger::{FirstLook, Ledger, Version};
@@ -139,10 +139,13 @@ impl World {
                 self.look_again();
             }
             Step::Event(answer) => script(|script| script.events.push_back(*answer)),
+            Step::Complete(place, answer) => plugin::complete(*place, *answer),
             Step::Flush(answer) => script(|script| script.flushes.push_back(*answer)),
             Step::NewCode => self.change_over(),
             Step::Kill => {
                 self.host = None;
+                // With its threads.
+                drop(script(|script| std::mem::take(&mut script.deferred)));
                 self.start();
             }
         }
@@ -238,6 +241,7 @@ impl World {
         gather(&mut host.worker);
         let worker = &mut host.worker;
         let is_due = worker.racy.next_due().is_some_and(|due| due <= Instant::now());
+        let is_due = is_due || !worker.in_flight.is_empty() && worker.desk().has_completed();
         if worker.local.is_empty() && !worker.unflushed && !worker.waiting.has_due() && !is_due {
             return false;
         }
@@ -306,7 +310,7 @@ fn run_in(mut world: World, steps: &[Step]) -> Result<(), TestCaseError> {
 /// Few for each run of the tests; `PROPTEST_CASES` asks for more.
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60);
-    ProptestConfig { cases, failure_persistence: None, max_shrink_time: 60_000, ..ProptestConfig::default() }
+    ProptestConfig { cases, failure_persistence: None, max_shrink_time: 150_000, ..ProptestConfig::default() }
 }
 
 proptest! {
@@ -328,5 +332,15 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..80),
     ) {
         run_in(World::isolated(kind, clock), &steps)?;
+    }
+
+    #[test]
+    fn nor_if_it_has_several_in_hand(
+        kind in prop::sample::select(vec![Kind::Landed, Kind::CloseWrite]),
+        clock in prop::sample::select(vec![Clock::Fine, Clock::Coarse]),
+        isolation in prop::sample::select(vec![Isolation::Inline, Isolation::Process]),
+        steps in proptest::collection::vec(step(), 0..80),
+    ) {
+        run_in(World::flying(kind, clock, isolation), &steps)?;
     }
 }

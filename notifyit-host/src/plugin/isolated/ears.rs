@@ -12,7 +12,7 @@ use rustix::io::ioctl_fionbio;
 use tracing::warn;
 
 use super::wire::{Aside, Frames, get};
-use crate::plugin::services;
+use crate::plugin::{services, tickets};
 
 /// A longer line of stderr is logged in pieces.
 const LONGEST_LINE: usize = 8 * 1024;
@@ -123,6 +123,9 @@ impl Listener {
             match get(&mut frame)? {
                 Aside::Record { level, message } => services::log(self.context, level, message),
                 Aside::Stop { reason } => services::stop(self.context, reason),
+                Aside::Completed { ticket, result } => {
+                    tickets::complete(self.context, ticket, result.to_result());
+                }
             }
         }
         Ok(())

@@ -20,6 +20,8 @@ pub(super) struct InHand(pub(super) File);
 pub(super) struct Begun {
     /// Its place among the events of the batch.
     pub(super) place: usize,
+    /// How many there are in that call, from that place on.
+    pub(super) count: usize,
     /// How long ago it was begun.
     pub(super) ago: Duration,
 }
@@ -29,9 +31,9 @@ impl InHand {
         Ok(InHand(File::from(memfd_create("in hand", MemfdFlags::CLOEXEC)?)))
     }
 
-    /// From now on this event of the batch is in hand; or none.
-    pub(super) fn set(&self, place: Option<usize>) -> io::Result<()> {
-        let number = place.map_or(0, |place| place as u64 + 1);
+    /// From now on the plugin is called with so many events of the batch, from this place on; or with none.
+    pub(super) fn set(&self, call: Option<(usize, usize)>) -> io::Result<()> {
+        let number = call.map_or(0, |(place, count)| (count as u64) << 32 | (place as u64 + 1));
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
         bytes[8..].copy_from_slice(&now().to_le_bytes());
@@ -45,7 +47,9 @@ impl InHand {
         let (number, at) = bytes.split_at(8);
         let number = u64::from_le_bytes(number.try_into().ok()?);
         let ago = now().saturating_sub(u64::from_le_bytes(at.try_into().ok()?));
-        Some(Begun { place: usize::try_from(number.checked_sub(1)?).ok()?, ago: Duration::from_nanos(ago) })
+        let place = usize::try_from((number & u64::from(u32::MAX)).checked_sub(1)?).ok()?;
+        let count = usize::try_from(number >> 32).ok()?;
+        Some(Begun { place, count, ago: Duration::from_nanos(ago) })
     }
 }
 
@@ -64,8 +68,9 @@ mod tests {
     fn what_is_in_hand_can_be_read_and_garbage_is_none_or_no_harm() {
         let in_hand = InHand::new().unwrap();
         assert_eq!(in_hand.get(), None);
-        in_hand.set(Some(3)).unwrap();
-        assert!(in_hand.get().is_some_and(|begun| begun.place == 3 && begun.ago < Duration::from_secs(60)));
+        in_hand.set(Some((3, 2))).unwrap();
+        let is_so = |begun: Begun| begun.place == 3 && begun.count == 2;
+        assert!(in_hand.get().is_some_and(|begun| is_so(begun) && begun.ago < Duration::from_secs(60)));
         in_hand.set(None).unwrap();
         assert_eq!(in_hand.get(), None);
         in_hand.0.write_all_at(&[0xff; 16], 0).unwrap();

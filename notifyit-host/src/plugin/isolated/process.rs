@@ -53,6 +53,8 @@ pub(in crate::plugin) struct Terms {
     pub(in crate::plugin) confinement: Confinement,
     /// The watched directories.
     pub(in crate::plugin) roots: Vec<PathBuf>,
+    /// How many events the plugin gets in one call. `None`: it takes one after the other.
+    pub(in crate::plugin) in_flight: Option<u16>,
 }
 
 /// A process with an instance of a plugin. Its drop ends it.
@@ -204,27 +206,36 @@ impl Process {
             Ok(results) if (1..=handed).contains(&results.len()) => {
                 let is_quick = results.len() == handed;
                 self.room = if is_quick { self.room.max((2 * handed).min(MOST)) } else { results.len() };
-                let mut each: Vec<_> = results.into_iter().map(|r| Some(Answer::from_wire(r))).collect();
-                each.resize(handed, None);
-                Answers { each, lost: None }
+                Answers::of(results, handed)
             }
             Ok(_) => self.without_answers(handed, NoAnswer::Garbage),
             Err(why) => self.without_answers(handed, why),
         }
     }
 
-    /// The event in hand is to blame, and no other.
+    /// The event in hand is to blame, and no other; of several in one call any may be.
     fn without_answers(&mut self, handed: usize, why: NoAnswer) -> Answers {
         let lost = self.lose(why);
-        let mut answers = Answers { each: vec![None; handed], lost: None };
-        let in_hand = self.in_hand.get().and_then(|begun| answers.each.get_mut(begun.place));
-        match in_hand.filter(|_| lost != Lost::GivenUp) {
-            Some(answer) => {
-                *answer = Some(Answer { reply: Reply::Lost(lost), notes: Default::default() });
+        let mut answers = Answers { each: vec![None; handed], ..Answers::default() };
+        let begun = self.in_hand.get().filter(|begun| lost != Lost::GivenUp && begun.place < handed);
+        match begun {
+            Some(begun) if begun.count == 1 => {
+                let answer = Answer { reply: Reply::Lost(lost), notes: Default::default() };
+                answers.each[begun.place] = Some(answer);
             }
-            None => answers.lost = Some(lost),
+            begun => {
+                answers.lost = Some(lost);
+                answers.suspects = begun
+                    .map_or(0..0, |begun| begun.place..begun.place.saturating_add(begun.count).min(handed));
+            }
         }
         answers
+    }
+
+    /// Has it ended, by itself or by another's hand?
+    pub(in crate::plugin) fn has_died(&mut self) -> Option<Lost> {
+        let has_ended = !self.is_lost && self.leader.has_ended_within(Duration::ZERO);
+        has_ended.then(|| self.lose(NoAnswer::Ended))
     }
 
     pub(in crate::plugin) fn flush(&mut self, is_given_up: &dyn Fn() -> bool) -> Reply {
@@ -383,6 +394,7 @@ impl Terms {
             level: services::most_enabled(),
             confinement: self.confinement.clone(),
             roots: self.roots.iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect(),
+            in_flight: self.in_flight,
         };
         Ok(serde_json::to_vec(&hello)?)
     }
@@ -413,6 +425,7 @@ mod tests {
             timeout: Some(Duration::ZERO),
             confinement: Confinement::default(),
             roots: Vec::new(),
+            in_flight: None,
         };
         Process::start(&terms, &File::open("/dev/null").unwrap(), &|| false).unwrap_err().to_string()
     }

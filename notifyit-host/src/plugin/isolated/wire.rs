@@ -34,6 +34,8 @@ pub(super) struct Hello {
     pub(super) confinement: Confinement,
     /// The watched directories.
     pub(super) roots: Vec<Vec<u8>>,
+    /// How many events the plugin gets in one call. `None`: it takes one after the other.
+    pub(super) in_flight: Option<u16>,
 }
 
 /// The records' way to the host; the file that says which event is in hand; the plugin.
@@ -61,8 +63,19 @@ pub(super) enum Said {
 /// What the process says at any time, on a way of its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Aside<'a> {
-    Record { level: u32, message: &'a str },
-    Stop { reason: &'a str },
+    Record {
+        level: u32,
+        message: &'a str,
+    },
+    Stop {
+        reason: &'a str,
+    },
+    /// The verdict on the event with this ticket, which came later.
+    Completed {
+        ticket: u64,
+        #[serde(borrow)]
+        result: WireResult<'a>,
+    },
 }
 
 /// [`EventRaw`].

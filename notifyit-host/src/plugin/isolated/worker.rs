@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use notifyit_plugin_api::abi::{CallResult, HandlerBox, PANICKED};
+use notifyit_plugin_api::abi::{CallResult, EventRaw, HandlerBox, PANICKED};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::stdio::{dup2_stdin, stdin};
@@ -27,7 +27,7 @@ use super::wire::{
     self, Aside, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult, cut, frame,
     garbage, put,
 };
-use crate::plugin::{CreateError, Services, load, services};
+use crate::plugin::{CreateError, Services, batch, load, services, tickets};
 
 /// After so long a batch is answered as far as it has come. What is left goes back to the host.
 const BATCH_WITHIN: Duration = Duration::from_millis(5);
@@ -39,6 +39,8 @@ struct Ways {
     in_hand: InHand,
     /// Whose they are.
     process: u32,
+    /// How many events the plugin gets in one call. `None`: it takes one after the other.
+    in_flight: Option<u16>,
 }
 
 /// Serves the host at the other end of stdin, and ends the process.
@@ -56,7 +58,8 @@ pub fn serve() -> Result<Infallible> {
     close_others(&kept).context("failed to close what others have left open")?;
     let [records, in_hand, plugin] = descriptors;
     let (in_hand, process) = (InHand(File::from(in_hand)), std::process::id());
-    let mut ways = Ways { channel, frames: Frames::default(), in_hand, process };
+    let (frames, in_flight) = (Frames::default(), hello.in_flight);
+    let mut ways = Ways { channel, frames, in_hand, process, in_flight };
     let made = make(&hello, records, &plugin);
     let (handler, said) = match made {
         Ok(handler) => (Some(handler), Said::Made(Ok(()))),
@@ -109,13 +112,20 @@ impl Ways {
         let until = Instant::now() + BATCH_WITHIN;
         let mut answered = 0;
         while answered < count {
-            let event: WireEvent<'_> = wire::get(&mut events)?;
-            self.in_hand.set(Some(answered as usize))?;
-            let result = handler.on_event(&event.to_raw());
+            let most = u32::from(self.in_flight.unwrap_or(1)).clamp(1, count - answered);
+            let call: io::Result<Vec<WireEvent<'_>>> = (0..most).map(|_| wire::get(&mut events)).collect();
+            let raws: Vec<EventRaw<'_>> = call?.iter().map(WireEvent::to_raw).collect();
+            self.in_hand.set(Some((answered as usize, raws.len())))?;
+            let results = match (self.in_flight, raws.as_slice()) {
+                (None, [raw]) => vec![handler.on_event(raw)],
+                (_, raws) => batch::call(handler, raws),
+            };
             self.end_if_child();
-            one(&result, answers)?;
-            answered += 1;
-            if result.status == PANICKED || Instant::now() >= until {
+            for result in &results {
+                answered += one(result, answers)?;
+            }
+            let has_panicked = results.iter().any(|result| result.status == PANICKED);
+            if has_panicked || Instant::now() >= until {
                 break;
             }
         }
@@ -151,6 +161,10 @@ fn make(hello: &Hello, records: OwnedFd, plugin: &OwnedFd) -> Result<HandlerBox,
         tell(&to, &Aside::Record { level, message: cut(message) });
     });
     notices.iter().for_each(|notice| services::log(0, WARN, notice));
+    let to = Arc::clone(&records);
+    tickets::send(move |ticket, result| {
+        tell(&to, &Aside::Completed { ticket, result: WireResult::of(result) });
+    });
     let services = Services::new(move |_, reason| tell(&records, &Aside::Stop { reason: cut(reason) }));
     let file = format!("/proc/self/fd/{}", plugin.as_raw_fd());
     load::create_here(Path::new(&file), services.register(&hello.name), &hello.config)

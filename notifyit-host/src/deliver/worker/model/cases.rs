@@ -3,7 +3,6 @@
 use notifyit_plugin_api::Origin;
 
 use super::Step::{Event, Flush, Grain, Kill, NewCode, Overflow, Read, Rename, Rescan, Turn, Write};
-use super::plugin::Answer;
 use super::*;
 use crate::event::{Certainty, FileEvent};
 use crate::settle::ledger::Stamp;
@@ -182,4 +181,25 @@ fn what_its_own_process_has_died_of_is_tried_again_with_its_count_and_given_up_i
     };
     assert_eq!([dies(), dies(), dies()], [Some((2, 1)), Some((3, 2)), None]);
     assert_eq!(world.look(A), (1, true), "it is given up");
+}
+
+#[test]
+fn what_waits_under_a_name_that_another_takes_goes_on_under_its_own() {
+    let (in_sub, f) = ((1, "a"), (0, "f"));
+    // The second file waits for a fence under `f`, which it has left, when the first one comes there and fails.
+    let steps = [
+        Write(E),
+        Rename(E, in_sub),
+        Flush(Answer::Retry),
+        Read(1),
+        Write(f),
+        Read(4),
+        Rename(f, A),
+        Turn(3),
+        Rename(in_sub, f),
+        Read(3),
+        Event(Answer::Unavailable),
+        Turn(1),
+    ];
+    run(Kind::CloseWrite, Clock::Fine, &steps).unwrap();
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use crate::plugin::isolated::pretended::Fate;
-use notifyit_plugin_api::{Event, Host, Plugin, Reject, Unavailable, bail};
+use notifyit_plugin_api::{Deferred, Event, Host, Plugin, Reject, Unavailable, anyhow, bail};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Answer {
@@ -15,6 +15,8 @@ pub(super) enum Answer {
     Reject,
     Unavailable,
     Panic,
+    /// It says later what becomes of the event, if it may.
+    Defer,
     /// To one in a process of its own something else happens than that it is called.
     Fate(Fate),
 }
@@ -31,6 +33,8 @@ pub(super) struct Script {
     pub(super) flushes: VecDeque<Answer>,
     /// What is safe by the plugin's own word: flushed, or rejected.
     pub(super) safe: HashSet<u64>,
+    /// What it is to say of which version yet.
+    pub(super) deferred: Vec<(Deferred, u64)>,
 }
 
 pub(super) fn script<T>(f: impl FnOnce(&mut Script) -> T) -> T {
@@ -54,13 +58,39 @@ pub(super) fn version_at(path: &Path) -> io::Result<u64> {
     Ok(fs::read_to_string(path)?.trim().parse().unwrap())
 }
 
-pub(super) struct Scripted {
+/// The plugin says of one of its events what becomes of it.
+pub(super) fn complete(place: usize, answer: Answer) {
+    let Some((deferred, version)) = script(|script| match script.deferred.len() {
+        0 => None,
+        count => Some(script.deferred.swap_remove(place % count)),
+    }) else {
+        return;
+    };
+    match answer {
+        Answer::Done => {
+            script(|script| script.safe.insert(version));
+            deferred.complete(Ok(()));
+        }
+        Answer::Reject => {
+            script(|script| script.safe.insert(version));
+            deferred.complete(Err(Reject::new("told to reject").into()));
+        }
+        Answer::Unavailable => deferred.complete(Err(Unavailable::new("told to be unavailable").into())),
+        Answer::Retry => deferred.complete(Err(anyhow!("told to fail"))),
+        Answer::Panic | Answer::Defer | Answer::Fate(_) => drop(deferred),
+    }
+}
+
+/// One that may have so many events in hand.
+pub(super) struct Scripted<const IN_FLIGHT: u16> {
     /// Done, but not flushed.
     done: Vec<u64>,
 }
 
-impl Plugin for Scripted {
+impl<const IN_FLIGHT: u16> Plugin for Scripted<IN_FLIGHT> {
     type Config = ();
+
+    const IN_FLIGHT: u16 = IN_FLIGHT;
 
     fn new(_: (), _: Host) -> notifyit_plugin_api::Result<Self> {
         Ok(Scripted { done: Vec::new() })
@@ -68,7 +98,12 @@ impl Plugin for Scripted {
 
     fn on_event(&mut self, event: &Event<'_>) -> notifyit_plugin_api::Result<()> {
         match script(|script| script.events.pop_front()).unwrap_or(Answer::Done) {
-            Answer::Done => self.done.push(version_at(event.path())?),
+            Answer::Defer if IN_FLIGHT > 1 => {
+                let version = version_at(event.path())?;
+                let deferred = event.defer()?;
+                script(|script| script.deferred.push((deferred, version)));
+            }
+            Answer::Done | Answer::Defer => self.done.push(version_at(event.path())?),
             Answer::Retry => bail!("told to fail"),
             Answer::Reject => {
                 let version = version_at(event.path())?;

@@ -12,8 +12,12 @@ impl World {
             Message::Fence(_) | Message::Racy(_) | Message::Closed(_) => None,
         });
         let burst = worker.burst.iter().map(|work| &work.event);
-        let events: Vec<u64> =
-            queued.chain(burst).chain(worker.waiting.events()).map(|event| event.seen_nanos).collect();
+        let events: Vec<u64> = queued
+            .chain(burst)
+            .chain(worker.waiting.events())
+            .chain(worker.in_flight.events())
+            .map(|event| event.seen_nanos)
+            .collect();
         prop_assert_eq!(events.len(), worker.lane.under_way(), "each event is at one place, and counted");
         prop_assert!(events.len() <= CAPACITY, "the queue is bounded");
         let now: HashSet<u64> = events.iter().copied().collect();
@@ -47,6 +51,7 @@ impl World {
         while Instant::now() < end {
             self.read(usize::MAX);
             self.rescan();
+            plugin::complete(0, Answer::Done);
             let is_busy =
                 self.turn() || !self.queue.is_empty() || !self.host().worker.outside.rescans.is_idle();
             let worker = &self.host().worker;

@@ -16,6 +16,16 @@ impl World {
         world
     }
 
+    /// One whose plugin may have several events in hand.
+    pub(super) fn flying(kind: Kind, clock: Clock, isolation: Isolation) -> World {
+        let mut world = World::new(kind, clock);
+        world.library = PluginLibrary::in_process::<Scripted<3>>();
+        world.isolation = isolation;
+        world.host = None;
+        world.start();
+        world
+    }
+
     /// One where a file that has failed is tried again after so long.
     pub(super) fn with_pauses(kind: Kind, clock: Clock, pause: Duration) -> World {
         let directory = tempfile::tempdir().unwrap();
@@ -31,7 +41,7 @@ impl World {
         let mut world = World {
             directory,
             kind,
-            library: PluginLibrary::in_process::<Scripted>(),
+            library: PluginLibrary::in_process::<Scripted<1>>(),
             tree: Arc::new(SharedTree::new(tree)),
             ledger,
             nodes,
@@ -77,13 +87,14 @@ impl World {
             outside.settle.account("test"),
             policy,
             (None, None, None),
-            (CAPACITY, 1),
+            (CAPACITY, 1, Some(self.library.info.in_flight).filter(|most| *most > 1)),
             rescans,
         );
         let lane = Arc::new(lane);
         let create: Arc<Create> = Arc::from(self.create());
         let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
         worker.make_instance().unwrap();
+        worker.open_tickets();
         let lineup = Arc::new(Lineup::default());
         lineup.add(Seat {
             lane,
@@ -103,8 +114,9 @@ impl World {
 
     pub(super) fn create(&self) -> Box<Create> {
         let (library, isolation) = (self.library.clone(), self.isolation);
+        let context = Services::new(|_, _| {}).register("test");
         Box::new(move |_| {
-            let instance = library.create(0, "{}")?;
+            let instance = library.create(context, "{}")?;
             Ok(if isolation == Isolation::Process { instance.pretend_isolated(fate) } else { instance })
         })
     }

@@ -25,6 +25,8 @@ pub(super) enum Step {
     Rescan,
     Event(Answer),
     Flush(Answer),
+    /// The plugin says of one of the events whose verdict it has deferred what becomes of it.
+    Complete(usize, Answer),
     /// The lane is to change over to new code.
     NewCode,
     /// The host is killed, and another one starts.
@@ -35,7 +37,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     let file = || (0..2_usize, prop::sample::select(&["a", "b", "c", "d", "e", "f"][..]));
     let answer = || {
         let fates = [Fate::GivesBack, Fate::Dies, Fate::DiesIdle].map(Answer::Fate);
-        let failures = [Answer::Retry, Answer::Reject, Answer::Unavailable, Answer::Panic];
+        let failures =
+            [Answer::Retry, Answer::Reject, Answer::Unavailable, Answer::Panic, Answer::Defer, Answer::Defer];
         let failures = [failures.as_slice(), &fates].concat();
         prop_oneof![2 => Just(Answer::Done), 3 => prop::sample::select(failures)]
     };
@@ -50,6 +53,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Rescan),
         4 => answer().prop_map(Step::Event),
         2 => answer().prop_map(Step::Flush),
+        3 => (0..3_usize, answer()).prop_map(|(place, answer)| Step::Complete(place, answer)),
         1 => Just(Step::NewCode),
         1 => Just(Step::Kill),
     ]
