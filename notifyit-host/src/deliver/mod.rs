@@ -16,6 +16,7 @@
 //! | `desk` | one worker's place in it: what lies there, what is in hand |
 //! | `view` | how a lane stands, for who asks |
 //! | `worker` | the thread that calls the plugin: attempt, verdict, flush |
+//! | `next` | which event is next |
 //! | `ending` | what a worker leaves, and its last call |
 //! | `burst` | what is done, until a flush has made it safe |
 //! | `racy` | what is done, until its stamp tells the file's versions apart |
@@ -45,6 +46,7 @@ mod lane;
 mod desk;
 mod view;
 mod worker;
+mod next;
 mod ending;
 mod burst;
 mod racy;
