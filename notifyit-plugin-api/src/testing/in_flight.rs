@@ -66,19 +66,21 @@ impl TestHost {
             // Nothing is waiting: a plugin that collects has to get on with what it has.
             self.flush_in_time();
         }
-        let results = results.into_iter().zip(&tickets).map(|(result, ticket)| {
-            if result.status != DEFERRED {
-                return result;
+        let mut left = None;
+        let mut verdicts = Vec::new();
+        // No closure: a panic is to show the test's own line.
+        for (mut result, ticket) in results.into_iter().zip(tickets) {
+            left = guard::notes(&result).rewrote;
+            if result.status == DEFERRED {
+                let Some(later) = self.heard().completed.wait(ticket) else { self.never_completed() };
+                result = later;
             }
-            let later = self.heard().completed.wait(*ticket);
-            let Some(later) = later else { self.never_completed() };
-            CallResult { notes: result.notes, ..later }
-        });
-        let results: Vec<CallResult> = results.collect();
-        if let (Some(event), Some(result)) = (events.last(), results.last()) {
-            self.has_left(event.path(), guard::notes(result).rewrote);
+            verdicts.push(self.judge(result));
         }
-        results.into_iter().map(|result| self.judge(result)).collect()
+        if let Some(event) = events.last() {
+            self.has_left(event.path(), left);
+        }
+        verdicts
     }
 
     #[track_caller]

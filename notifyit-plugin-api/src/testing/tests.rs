@@ -34,6 +34,8 @@ impl Plugin for Once {
     }
 }
 
+mod in_flight;
+
 #[test]
 fn each_version_of_a_file_has_its_number_and_keeps_it() {
     let mut host = TestHost::start::<Once>(json!({})).unwrap();
