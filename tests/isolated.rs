@@ -23,6 +23,7 @@ mod hot;
 mod print;
 mod exec;
 mod exec_lines;
+mod cookbook;
 mod compat;
 mod refused;
 mod zoo;

@@ -42,6 +42,7 @@ mod hot;
 mod print;
 mod exec;
 mod exec_lines;
+mod cookbook;
 mod config;
 mod schema;
 mod cli;

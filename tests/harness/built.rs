@@ -8,10 +8,18 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 18] = [
+const PACKAGES: [&str; 26] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
+    "notifyit-call",
+    "notifyit-checksums",
+    "notifyit-clamav",
+    "notifyit-count",
+    "notifyit-csv-to-sqlite",
+    "notifyit-gunzip",
+    "notifyit-thumbnails",
+    "notifyit-upload",
     "notifyit-recorder",
     "notifyit-recordes",
     "notifyit-panics",
