@@ -48,4 +48,5 @@ mod schema;
 mod cli;
 mod side_by_side;
 mod readme;
+mod guide;
 mod tidy;

@@ -50,7 +50,7 @@ fn the_top_level_holds_what_belongs_there() {
 const ALL: [&str; 4] = ["notifyit-host", "notifyit-plugin-api", "plugins", "tests"];
 
 /// What stands before the file's own tests.
-fn production(text: &str) -> &str {
+pub(crate) fn production(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
 }
 
@@ -168,7 +168,7 @@ fn rules(text: &str) -> Vec<(u32, Vec<&str>)> {
 
 /// Is a test of that name in the file that its path leads to? `tests::busy::it_waits` is in `tests/busy.rs`,
 /// `source::fence::tests::it_holds` in the host's `source/fence.rs`.
-fn is_there(test: &str) -> bool {
+pub(crate) fn is_there(test: &str) -> bool {
     let Some((module, name)) = test.rsplit_once("::") else { return false };
     let file = match module.strip_prefix("tests::") {
         Some(module) => format!("tests/{}", module.replace("::", "/")),

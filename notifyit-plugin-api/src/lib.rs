@@ -44,7 +44,8 @@
 //! ```
 //!
 //! `?` takes every error, but not a text: see [`Result`] for what to write instead of `Err("…".into())`. How to test all of
-//! this without a host is in [`testing`].
+//! this without a host is in [`testing`]. Eight whole plugins to begin with, what the host means when it refuses one, which
+//! hosts run it, and what is safe: [`guide`].
 //!
 //! # A plugin's life
 //!
@@ -101,8 +102,8 @@
 //! # What holds for ever
 //!
 //! Same major version; older plugins run on newer hosts; newer plugins run on older hosts if they only add. The wire
-//! is in [`abi`], with the rules by which it grows and the tests that hold them. A plugin needs no other dependency than this crate, and no
-//! unsafe code.
+//! is in [`abi`], with the rules by which it grows and the tests that hold them; what that means for you, in
+//! [`guide::compatibility`]. A plugin needs no other dependency than this crate, and no unsafe code.
 
 // The macros' paths work inside this crate too: in its tests and its examples.
 extern crate self as notifyit_plugin_api;
@@ -121,6 +122,7 @@ mod export;
 mod beneath;
 pub mod testing;
 pub mod abi;
+pub mod guide;
 
 pub use config::Config;
 pub use deferred::Deferred;

@@ -28,15 +28,15 @@
 //! # What is promised, and what holds it
 //!
 //! A user reads: same major version; older plugins run on newer hosts; newer plugins run on older hosts if they only
-//! add. The tests are in `tests/compat.rs` of the workspace, with a **frozen** copy of 1.0 and a later minor version that is
-//! made from today's sources by adding to all three types of rule 1.
+//! add. The tests are in `tests/compat.rs` of the workspace, with **frozen** copies of 1.0 and 1.1 and a later minor version that
+//! is made from today's sources by adding to all three types of rule 1.
 //!
 //! | promise | held by |
 //! |---|---|
-//! | what 1.0 has keeps its layout | the frozen 1.0 is compared with today's types and with the later ones |
-//! | what 1.0 has keeps its meaning | codes are compared; a plugin and a host of each version answer and log the same in all nine pairs |
+//! | what 1.0 and 1.1 have keeps its layout | the frozen ones are compared with today's types and with the later ones |
+//! | what they have keeps its meaning | codes are compared; a plugin and a host of each version answer and log the same in all sixteen pairs |
 //! | an older plugin runs on a newer host, a newer one on an older host | a host of each version runs a plugin of each |
-//! | what the other side lacks is `None`, or a method's default | in the same nine pairs: [`Host::instance`](crate::Host::instance), and what the later version adds |
+//! | what the other side lacks is `None`, or a method's default | in the same sixteen pairs: [`Host::instance`](crate::Host::instance), and what the later version adds |
 //! | old and new plugins run side by side, whichever is loaded first | one host runs all of them |
 //! | debug or release, and which rustc, is all the same | in that host, each is built in debug and release by the tests' own compiler, and by nightly and beta where they are installed |
 
