@@ -10,7 +10,7 @@ use crate::Result;
     label = "write `#[config]` above `struct {Self}`, or take `()`"
 )]
 pub trait Config: Sized {
-    /// Reads it from a JSON object.
+    /// Reads it from a JSON object. `[before each call of new, on its thread]`
     ///
     /// # Errors
     ///
@@ -19,7 +19,8 @@ pub trait Config: Sized {
 
     /// What it may be, as a JSON schema, by which the host tells users where they are wrong before
     /// [`Plugin::new`](crate::Plugin::new) is called. Default: none, and `from_json` alone says what is wrong. What it
-    /// does not allow never gets to `from_json`. Since 1.2.
+    /// does not allow never gets to `from_json`. Since 1.2. `[whenever the library is asked what it is, on any thread, also before
+    /// the first instance is made and in a process that makes none; a panic stands for none]`
     fn schema() -> Option<serde_json::Value> {
         None
     }

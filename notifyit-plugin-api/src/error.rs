@@ -43,8 +43,8 @@ impl std::error::Error for Reject {}
 
 /// It failed; try again, but not before this time has passed.
 ///
-/// Works like [`Reject`], anywhere in an error's chain. The host's own backoff applies where it is longer. A
-/// [`Reject`] in the same chain wins.
+/// Works like [`Reject`], anywhere in an error's chain, and like it may be made on any thread. The host's own backoff applies
+/// where it is longer. A [`Reject`] in the same chain wins. From `new` and `flush` it is an error like any other.
 #[derive(Debug, Clone)]
 pub struct RetryAfter(pub Duration);
 
@@ -59,7 +59,8 @@ impl std::error::Error for RetryAfter {}
 /// It is not this file: what the plugin needs is not there (a database, a program, a disk), and no file would work.
 ///
 /// The host pauses the plugin at once and tries one file at a time until one works; no file loses an attempt by it.
-/// Works like [`Reject`], anywhere in an error's chain. A [`Reject`] in the same chain wins.
+/// Works like [`Reject`], anywhere in an error's chain, and like it may be made on any thread. A [`Reject`] in the same chain
+/// wins. From `new` and `flush` it is an error like any other.
 #[derive(Debug, Clone)]
 pub struct Unavailable(String);
 

@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::kind::Kind;
 use crate::plugin::Plugin;
 
-/// What a library says of itself: the JSON that `info` returns. May gain keys; readers ignore what they do not know.
+/// What a library says of itself: the JSON that `info` returns. May gain keys; readers ignore what they do not know. For hosts:
+/// `export_plugin!` makes it for a plugin, whenever it is asked, on any thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
     /// The plugin's name: the Cargo package's, without `notifyit-`.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 /// What happened to a file. inotify's names, and [`Kind::Landed`].
 ///
-/// Text form: kebab case (`close-write`); inotify's own spellings (`close_write`, `IN_CLOSE_WRITE`) are read too.
+/// Text form: kebab case (`close-write`); inotify's own spellings (`close_write`, `IN_CLOSE_WRITE`) are read too. A plain value:
+/// it outlives its event, on any thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
@@ -105,7 +106,7 @@ impl FromStr for Kind {
     }
 }
 
-/// Why an event is delivered.
+/// Why an event is delivered. A plain value, as [`Kind`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {

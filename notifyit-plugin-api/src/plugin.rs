@@ -19,8 +19,8 @@ pub trait Plugin: Send + Sized + 'static {
     /// What the user writes under `[plugin.NAME.config]`: a struct with [`#[config]`](macro@crate::config), or `()`.
     type Config: Config;
 
-    /// The kinds of events that it wants if the user does not say otherwise. (The constants are read once, when the library
-    /// is loaded.)
+    /// The kinds of events that it wants if the user does not say otherwise. `[read when the library is loaded, as are the
+    /// other constants]`
     const EVENTS: &'static [Kind] = &[Kind::Landed];
 
     /// The most workers that it can have: 1 if its state must see every file.

@@ -60,7 +60,8 @@
 //! | somebody has said when to come again | [`RetryAfter`](crate::RetryAfter) | not before that |
 //! | of anything else, and when in doubt | any error | it is tried again, for a day |
 //!
-//! `Unavailable` of what is one file's fault keeps that file for ever; a `Reject` of what is none's makes dead letters of all
+//! (All errors of `flush` are alike: the burst is tried again, and each of its files has lost an attempt. So what can be found out in
+//! `on_event` is better found out there.) `Unavailable` of what is one file's fault keeps that file for ever; a `Reject` of what is none's makes dead letters of all
 //! that come meanwhile.
 //!
 //! **They read a state at the first event, not in `new`.** Where newer code takes over, its instance is made while the

@@ -29,8 +29,6 @@ struct Call {
 impl Plugin for Call {
     type Config = Config;
 
-    const READS_ONLY: bool = true;
-
     fn new(config: Config, _host: Host) -> Result<Self> {
         if config.command.is_empty() {
             bail!(Reject::new("`command` names no program"));

@@ -22,7 +22,7 @@ use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf, absolute};
 
-use notifyit_plugin_api::{Context, Event, Host, Plugin, Reject, Result, config, export_plugin};
+use notifyit_plugin_api::{Context, Event, Host, Plugin, Result, Unavailable, config, export_plugin};
 use sha2::{Digest, Sha256};
 
 #[config]
@@ -57,7 +57,7 @@ impl Plugin for Checksums {
         // Not in `new`: where newer code takes over, the older instance goes on for a moment, and writes once more.
         let sums = match &mut self.sums {
             Some(sums) => sums,
-            none => none.insert(read(&self.manifest)?),
+            none => none.insert(read(&self.manifest).context(Unavailable::new("no manifest"))?),
         };
         sums.insert(escaped(event.path()), sum);
         self.is_changed = true;
@@ -109,7 +109,7 @@ fn read(manifest: &Path) -> Result<Sums> {
         Some((path.strip_prefix(b"  ")?.to_vec(), sum.to_vec()))
     });
     let sums: Option<Sums> = sums.collect();
-    sums.with_context(|| Reject::new(format!("{manifest:?} is no manifest of sha256sum; mend or remove it")))
+    sums.with_context(|| format!("{manifest:?} is no manifest of sha256sum; mend or remove it"))
 }
 
 /// Whoever looks, after a crash too, finds the old manifest or the new one, and either whole.

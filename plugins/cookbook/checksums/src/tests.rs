@@ -42,8 +42,14 @@ fn what_is_no_manifest_is_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let manifest = directory.path().join("notes");
     fs::write(&manifest, "not mine\n").unwrap();
-    let error = TestHost::start::<Checksums>(json!({ "manifest": manifest })).unwrap_err();
-    assert!(error.is::<Reject>(), "{error:#}");
+    let start = || TestHost::start::<Checksums>(json!({ "manifest": manifest }));
+    let error = start().unwrap_err();
+    assert!(error.to_string().contains("mend or remove it"), "{error:#}");
+    fs::remove_file(&manifest).unwrap();
+    let mut host = start().unwrap();
+    fs::write(&manifest, "not mine\n").unwrap();
+    host.write("a", "x").assert_unavailable("mend or remove it");
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), "not mine\n");
 }
 
 #[test]

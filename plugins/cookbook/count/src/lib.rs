@@ -8,8 +8,9 @@
 //! It needs a place for that file, outside of all that is watched.
 //!
 //! It shows how to keep a state over restarts: it is read at the first file, changed in memory, and made safe in
-//! `flush`. A file that comes twice is counted once, for the state holds the ids of the last files, too. (What comes again
-//! after 4,096 others, as by `notifyit replay`, is counted again.)
+//! `flush`. A file that comes twice is counted once, for the state holds the ids of the last 4,096 files, too. (What comes again
+//! after more than that, as by `notifyit replay`, or after a kill in a flood, is counted again. A database does better: see
+//! `csv-to-sqlite`.)
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +19,9 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf, absolute};
 
 use notifyit_plugin_api::serde::{self, Deserialize, Serialize};
-use notifyit_plugin_api::{Context, Event, Host, Plugin, Reject, Result, config, export_plugin, serde_json};
+use notifyit_plugin_api::{
+    Context, Event, Host, Plugin, Result, Unavailable, config, export_plugin, serde_json,
+};
 
 #[config]
 struct Config {
@@ -35,7 +38,7 @@ struct Totals {
     last: VecDeque<u64>,
 }
 
-/// Far more than can be called done and not be known as finished when the host is killed.
+/// More than is ever called done and not known as finished when the host is killed, but for a flood.
 const REMEMBERED: usize = 4096;
 
 struct Count {
@@ -52,7 +55,7 @@ impl Plugin for Count {
 
     fn new(config: Config, _host: Host) -> Result<Self> {
         let file = absolute(config.file)?;
-        read(&file)?; // What is wrong with it is told at the start. It is not kept: see `on_event`.
+        read(&file)?; // What is wrong with it is told at the start. It is not kept: see below.
         Ok(Count { file, totals: None, is_changed: false })
     }
 
@@ -60,7 +63,7 @@ impl Plugin for Count {
         // Not in `new`: where newer code takes over, the older instance goes on for a moment, and writes once more.
         let totals = match &mut self.totals {
             Some(totals) => totals,
-            none => none.insert(read(&self.file)?),
+            none => none.insert(read(&self.file).context(Unavailable::new("no totals"))?),
         };
         if totals.last.contains(&event.id()) {
             return Ok(());
@@ -91,10 +94,8 @@ fn ending(event: &Event<'_>) -> String {
 
 fn read(file: &Path) -> Result<Totals> {
     match fs::read(file) {
-        Ok(json) => {
-            let wrong = || Reject::new(format!("{file:?} holds no totals; mend or remove it"));
-            serde_json::from_slice(&json).with_context(wrong)
-        }
+        Ok(json) => serde_json::from_slice(&json)
+            .with_context(|| format!("{file:?} holds no totals; mend or remove it")),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Totals::default()),
         Err(error) => Err(error).with_context(|| format!("failed to read {file:?}")),
     }

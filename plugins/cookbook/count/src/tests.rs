@@ -67,5 +67,10 @@ fn what_holds_no_totals_is_not_overwritten() {
     let file = directory.path().join("notes.txt");
     fs::write(&file, "not mine").unwrap();
     let error = TestHost::start::<Count>(json!({ "file": file })).unwrap_err();
-    assert!(error.is::<Reject>() && error.to_string().contains("mend or remove it"), "{error:#}");
+    assert!(error.to_string().contains("mend or remove it"), "{error:#}");
+    fs::remove_file(&file).unwrap();
+    let mut host = started(&file);
+    fs::write(&file, "not mine").unwrap();
+    host.write("a.jpg", "x").assert_unavailable("mend or remove it");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "not mine");
 }

@@ -32,8 +32,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf, absolute};
 
 use flate2::read::MultiGzDecoder;
@@ -70,10 +72,11 @@ impl Plugin for Gunzip {
     }
 
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
-        if event.relative().extension().is_none_or(|ending| ending != "gz") {
+        let name = event.name().as_bytes().strip_suffix(b".gz");
+        let Some(name) = name.filter(|name| !matches!(*name, b"" | b"." | b"..")) else {
             return Ok(()); // Not ours, if the user has not said `include`.
-        }
-        let path = self.config.out.join(event.relative().with_extension(""));
+        };
+        let path = self.config.out.join(event.relative()).with_file_name(OsStr::from_bytes(name));
         let directory = path.parent().context("no directory")?;
         let part = directory.join(format!(".{:016x}.part", event.id())); // The same in each attempt.
         fs::create_dir_all(directory).map_err(blamed)?;

@@ -48,6 +48,8 @@ fn what_is_damaged_or_too_large_is_rejected_and_leaves_nothing() {
 #[test]
 fn other_files_are_left_alone() {
     let (mut host, out) = start(1000);
-    host.write("a.txt", "text").assert_done();
+    for name in ["a.txt", ".gz", "..gz", "...gz"] {
+        host.write(name, "text").assert_done();
+    }
     assert_eq!(names(out.path()), [""; 0].map(PathBuf::from));
 }

@@ -56,6 +56,9 @@ impl Plugin for Upload {
     const READS_ONLY: bool = true;
 
     fn new(config: Config, _host: Host) -> Result<Self> {
+        if !config.url.starts_with("http://") && !config.url.starts_with("https://") {
+            bail!(Reject::new("`url` begins with neither http:// nor https://"));
+        }
         if config.url.starts_with("https://") && !cfg!(feature = "tls") {
             bail!(Reject::new("`url` is https://, and this library was built without `--features tls`"));
         }

@@ -96,6 +96,12 @@ fn a_server_that_hangs_up_is_tried_again() {
 }
 
 #[test]
+fn what_is_no_address_is_refused_at_the_start() {
+    let start = TestHost::start::<Upload>(json!({ "url": "files.example/in" }));
+    assert!(start.is_err_and(|error| error.is::<Reject>()));
+}
+
+#[test]
 fn without_tls_an_https_address_is_refused_at_the_start() {
     let start = TestHost::start::<Upload>(json!({ "url": "https://files.example" }));
     assert_eq!(start.is_err_and(|error| error.is::<Reject>()), !cfg!(feature = "tls"));
