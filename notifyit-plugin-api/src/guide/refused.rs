@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | `failed to find plugin …: no ….so in …` | no file of that name in any of the directories, which are listed (`(does not exist)`: not even the directory); `did you mean …?`, `found there: …` name what is | `build it (cargo build, with crate-type = ["cdylib"]), or name its directory with --plugin-dir` |
 //! | `failed to find plugin …: … was built, but no … beside it` | Cargo has made a library for Rust, which cannot be loaded | `its Cargo.toml needs [lib] crate-type = ["cdylib"]` |
-//! | `failed to find plugin …: not a plugin's name` | `-p` has a `/` in the middle of a name, or nothing | give a name, or the path of a `.so` |
+//! | `failed to find plugin …: not a plugin's name` | an empty name, or one with a `/` | give a name, or the path of a `.so` |
 //! | `failed to find plugin …: there is no directory to look in` | no plugin directory, and no `$HOME` | `name one with --plugin-dir` |
 //! | `failed to read plugin directory …` | it is not there, or not readable for the host's user | make it, or let that user read it |
 //! | `failed to load plugin …: it is not there` | the file that was named has gone, or was never there | build it |

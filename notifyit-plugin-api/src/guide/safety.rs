@@ -50,7 +50,7 @@
 //! |---|---|---|
 //! | `user` | what only the host's user may do: its files, signals to the host; all capabilities | what that user may do |
 //! | `umask` | making files with these permissions | |
-//! | `limits` | taking more memory (address space), descriptors, processes, file size, processor time than so much for each worker | the sum of all workers: that is the service's (`MemoryMax=`) |
+//! | `limits` | taking more memory (address space), descriptors, file size and processor time than so much for each worker, and processes for its user | the sum of all workers: that is the service's (`MemoryMax=`); of processes, root |
 //! | `sandbox = true` | files outside of the watched directories (to read) and of what `read` and `write` name; TCP; signals, traces and abstract sockets beyond it | UDP; sockets that are files; seeing names, sizes and owners; changing permissions and times of what its user owns. It is no virtual machine: it ends where the kernel has a hole |
 //! | `sandbox = "require"` | running where the kernel lacks a part of that | |
 //!

@@ -19,7 +19,7 @@
 //! | answer | verdict |
 //! |---|---|
 //! | 2xx | done |
-//! | `Retry-After`, with 429 or 503 | not before that |
+//! | 429 with `Retry-After` | not before that |
 //! | 401, 403, 407, 502, 503, 504; no connection | unavailable: no file would work, so none loses an attempt |
 //! | 408, 425, 429, other 5xx, a broken connection | tried again |
 //! | others, of which a redirect is one | rejected: the same request will get the same answer |
@@ -114,9 +114,6 @@ fn judged<B>(response: &Response<B>) -> Result<()> {
     let error = anyhow!("the server answers {status}");
     Err(match (status.as_u16(), retry_after(response.headers())) {
         (429, Some(pause)) => error.context(RetryAfter(pause)),
-        (503, Some(pause)) => {
-            error.context(RetryAfter(pause)).context(Unavailable::new("the server is busy"))
-        }
         (401 | 403 | 407, _) => error.context(Unavailable::new("the server does not let us in")),
         (502..=504, _) => error.context(Unavailable::new("the server is not there")),
         (408 | 425 | 429, _) => error,
