@@ -155,6 +155,7 @@ pub(super) const ROWS: &[Row] = &[
     row("closes stdin, stdout and stderr", "on_event", ["lives, changed", "all", UNSEEN], UNHARMED),
     row("makes stdin, stdout and stderr non-blocking", "on_event", CHANGED, UNHARMED),
     row("writes garbage to every pipe and socket", "on_event", UNHARMED, RETRIED),
+    row("drips into every pipe and socket for ever", "on_event", HELD, RETRIED),
     row("reads every pipe and socket empty", "on_event", UNHARMED, UNHARMED),
     row("locks a file and keeps it", "on_event", UNHARMED, UNHARMED),
     row("lowers the limit of descriptors to 8", "on_event", CHANGED, UNHARMED),

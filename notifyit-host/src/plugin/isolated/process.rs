@@ -16,7 +16,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use super::ears::Ears;
 use super::exit::{Leader, describe, is_spent, stdout_of_its_own};
 use super::in_hand::InHand;
-use super::spawner::Spawner;
+use super::spawner::{Spawner, remedy};
 use super::wire::{self, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult};
 use crate::config::Confinement;
 use crate::plugin::services;
@@ -313,7 +313,7 @@ impl Process {
         is_given_up: &dyn Fn() -> bool,
     ) -> Result<(Said, Vec<u8>), NoAnswer> {
         let since = Instant::now();
-        let mut has_ended = false;
+        let (mut looked, mut is_silent, mut has_ended) = (since, false, false);
         loop {
             match self.frames.next() {
                 Ok(Some(mut body)) => {
@@ -323,20 +323,25 @@ impl Process {
                 Ok(None) => {}
                 Err(_) => return Err(NoAnswer::Garbage),
             }
-            match self.frames.read(&mut self.channel) {
-                Ok(1..) => {}
-                Ok(0) => return Err(NoAnswer::Ended),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    if has_ended {
-                        return Err(NoAnswer::Ended);
-                    }
-                    self.look_at_time(since, patience, is_given_up)?;
-                    // A child that it has left may hold the channel open. What it said before its end is read once more.
-                    has_ended = self.leader.has_ended_within(Duration::ZERO);
+            // It may also say something all the time, and never come to an end.
+            if is_silent || looked.elapsed() >= TICK {
+                if has_ended {
+                    return Err(NoAnswer::Ended);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(NoAnswer::Ended),
+                self.look_at_time(since, patience, is_given_up)?;
+                // A child that it has left may hold the channel open. What it said before its end is read once more.
+                has_ended = self.leader.has_ended_within(Duration::ZERO);
+                looked = Instant::now();
             }
+            is_silent = match self.frames.read(&mut self.channel) {
+                Ok(0) => return Err(NoAnswer::Ended),
+                Ok(_) => false,
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => true,
+                    ErrorKind::Interrupted => false,
+                    _ => return Err(NoAnswer::Ended),
+                },
+            };
         }
     }
 
@@ -400,23 +405,12 @@ impl Terms {
     }
 }
 
-/// What helps where the error alone does not say.
-fn remedy(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::EMFILE) => {
-            "; each process takes 7 descriptors of the host: raise its limit (ulimit -n, LimitNOFILE=)"
-        }
-        Some(libc::EAGAIN) => "; raise the limit of processes (ulimit -u, TasksMax=)",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// This program in the place of a worker.
-    fn started(program: &str, config: String) -> String {
+    /// This program in the place of a worker: why there is no instance.
+    fn started(program: &str, config: String, is_given_up: &dyn Fn() -> bool) -> String {
         let terms = Terms {
             program: program.into(),
             spawner: Arc::default(),
@@ -427,28 +421,51 @@ mod tests {
             roots: Vec::new(),
             in_flight: None,
         };
-        Process::start(&terms, &File::open("/dev/null").unwrap(), &|| false).unwrap_err().to_string()
+        Process::start(&terms, &File::open("/dev/null").unwrap(), is_given_up).unwrap_err().to_string()
     }
+
+    /// The same with a shell script. A program that this process writes itself could not be run while a child that
+    /// another test forks holds it open.
+    fn started_script(lines: &str, is_given_up: &dyn Fn() -> bool) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("script");
+        let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$0" && chmod 700 "$0""#;
+        let mut shell = Command::new("/bin/sh");
+        assert!(shell.args(["-c", write]).arg(&script).arg(lines).status().unwrap().success());
+        started(script.to_str().unwrap(), String::new(), is_given_up)
+    }
+
+    /// The length of an answer, and then so much of it byte by byte, which takes seconds: it is none.
+    const DRIPS: &str =
+        r"exec >&0; printf '\0\0\20\0'; drip() { while printf x 2>/dev/null; do :; done; }; drip";
 
     #[test]
     fn what_a_process_dies_of_before_it_listens_is_told() {
         let more_than_the_channel_holds = "x".repeat(4 * 1024 * 1024);
         for config in [String::new(), more_than_the_channel_holds] {
             assert_eq!(
-                started("/bin/false", config),
+                started("/bin/false", config, &|| false),
                 "while it was made, its process ended with exit status 1"
             );
         }
     }
 
     #[test]
-    fn an_end_of_descriptors_has_its_remedy() {
-        let error = |number| io::Error::from_raw_os_error(number);
-        assert!(remedy(&error(libc::EMFILE)).contains("LimitNOFILE="));
-        assert!(remedy(&error(libc::EAGAIN)).contains("TasksMax="));
-        assert_eq!(remedy(&error(libc::ENOENT)), "");
-        assert!(
-            started("/missing", String::new()).contains("failed to start a process for it: No such file")
-        );
+    fn a_program_that_is_not_there_is_told() {
+        let why = started("/missing", String::new(), &|| false);
+        assert!(why.contains("failed to start a process for it: No such file"), "{why}");
+    }
+
+    #[test]
+    fn one_whose_answer_never_ends_is_not_waited_for_longer_than_a_silent_one() {
+        let since = Instant::now();
+        let why = started_script(DRIPS, &|| since.elapsed() > Duration::from_millis(500));
+        assert_eq!(why, "while it was made, its process was killed in the middle of a call");
+    }
+
+    #[test]
+    fn what_a_child_goes_on_saying_keeps_nobody_waiting_when_its_parent_has_ended() {
+        let why = started_script(&format!("{DRIPS} & exit 3"), &|| false);
+        assert_eq!(why, "while it was made, its process ended with exit status 3");
     }
 }

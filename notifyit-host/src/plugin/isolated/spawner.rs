@@ -52,3 +52,27 @@ impl Drop for Spawner {
         }
     }
 }
+
+/// What helps where the error alone does not say.
+pub(super) fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => {
+            "; each process takes 7 descriptors of the host: raise its limit (ulimit -n, LimitNOFILE=)"
+        }
+        Some(libc::EAGAIN) => "; raise the limit of processes (ulimit -u, TasksMax=)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_of_descriptors_has_its_remedy() {
+        let error = |number| io::Error::from_raw_os_error(number);
+        assert!(remedy(&error(libc::EMFILE)).contains("LimitNOFILE="));
+        assert!(remedy(&error(libc::EAGAIN)).contains("TasksMax="));
+        assert_eq!(remedy(&error(libc::ENOENT)), "");
+    }
+}

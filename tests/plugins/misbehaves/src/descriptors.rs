@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd};
+use std::time::Duration;
 
 use notifyit_plugin_api::Result;
 
@@ -40,6 +41,21 @@ pub(crate) fn write_garbage() -> Result<()> {
         unsafe { libc::write(fd, garbage.as_ptr().cast(), garbage.len()) };
     }
     Ok(())
+}
+
+/// For whoever reads frames: the length of something that never comes. Where there are lines they are empty ones.
+pub(crate) fn drip() -> Result<()> {
+    let write = |bytes: &[u8]| {
+        for fd in pipes_and_sockets() {
+            // SAFETY: the bytes are as many as is said.
+            unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        }
+    };
+    write(&[0, 0, 16, 0, b'\n']);
+    loop {
+        std::thread::sleep(Duration::from_millis(1));
+        write(b"\n");
+    }
 }
 
 pub(crate) fn read_away() -> Result<()> {

@@ -41,6 +41,7 @@ const HARMS: &[(&str, Harm)] = &[
     ("closes stdin, stdout and stderr", || descriptors::close(0..3)),
     ("makes stdin, stdout and stderr non-blocking", descriptors::no_blocking),
     ("writes garbage to every pipe and socket", descriptors::write_garbage),
+    ("drips into every pipe and socket for ever", descriptors::drip),
     ("reads every pipe and socket empty", descriptors::read_away),
     ("locks a file and keeps it", descriptors::lock),
     ("lowers the limit of descriptors to 8", process::limit_descriptors),
