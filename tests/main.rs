@@ -44,6 +44,7 @@ mod exec;
 mod exec_lines;
 mod cookbook;
 mod config;
+mod check;
 mod schema;
 mod cli;
 mod side_by_side;

@@ -1,8 +1,8 @@
 //! Wires the stages, starts them from the last to the first, and stops them in reverse.
 
 mod beneath;
+mod check;
 
-use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic;
@@ -13,7 +13,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use inotify::WatchMask;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,10 +22,8 @@ use self::beneath::refuse_plugins_beneath;
 use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::control::{self, Control, Facts, Phase, Spot};
 use crate::deliver::{Lanes, Left, Outside, Places};
-use crate::event::{Happened, WatchId};
-use crate::plugin::set::Set;
 use crate::plugin::{Loader, Maker, Prober, Services};
-use crate::roster::{self, Roster};
+use crate::roster::Roster;
 use crate::settle::ledger::{Ledger, Watched};
 use crate::settle::recorder::Recorders;
 use crate::source::fence::SourceHandle;
@@ -36,6 +33,8 @@ use crate::source::shared::{Numbering, SharedTree};
 use crate::source::tree::Tree;
 use crate::source::{Backend, MayBeMissing, Root, Sink};
 use crate::sys;
+
+pub use check::check;
 
 /// Why the host stops.
 enum Stop {
@@ -108,24 +107,6 @@ pub fn watch(settings: &Settings) -> Result<()> {
     drop(control);
     info!("stopped: {}", outside.settle.summary());
     result
-}
-
-/// Does all that [`watch`] does up to the first event, but makes no plugin and takes no event.
-///
-/// # Errors
-///
-/// What would keep [`watch`] from starting.
-pub fn check(settings: &Settings) -> Result<()> {
-    sys::take_back_children()?;
-    let loader = loader(settings);
-    let members = roster::first_look(&mut Set::new(loader), settings)?.members;
-    refuse_plugins_beneath(settings)?;
-    let names = roster::check(settings, &members)?;
-    let handle = SourceHandle::new().context("failed to start")?;
-    let (tree, renames, rescans) = Default::default();
-    let source = Source::start(roots(settings), tree, renames, handle, rescans, Nobody)?;
-    info!("all is well: {}, {}", watching(&source), running(&names));
-    Ok(())
 }
 
 /// At the socket, if there is one. Without one that nobody has asked for the host does its work all the same, unless
@@ -355,29 +336,6 @@ fn say_why(why: Stop) -> Result<()> {
             Ok(())
         }
         Stop::Failed(error) => Err(error),
-    }
-}
-
-/// Wants nothing: for a check.
-struct Nobody;
-
-impl Sink for Nobody {
-    fn lineup_changed(&mut self) {}
-
-    fn interest(&self, _: WatchId) -> WatchMask {
-        WatchMask::CLOSE_WRITE
-    }
-
-    fn event(&mut self, _: &Happened<'_>) {}
-
-    fn end_of_burst(&mut self) {}
-
-    fn renamed(&mut self, _: (u64, &OsStr), _: (u64, &OsStr)) {}
-
-    fn lost(&mut self) {}
-
-    fn is_idle(&self) -> bool {
-        true
     }
 }
 

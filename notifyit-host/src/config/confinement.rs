@@ -22,6 +22,18 @@ pub struct Confinement {
     pub limits: Limits,
     /// What it may reach. Default: what its user may.
     pub sandbox: Option<Sandbox>,
+    /// Where the user and the sandbox were written, for errors.
+    #[serde(skip)]
+    pub written: WrittenAt,
+}
+
+/// How an error about what was written begins: place and key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WrittenAt {
+    /// That of [`Confinement::user`].
+    pub user: String,
+    /// That of [`Confinement::sandbox`].
+    pub sandbox: String,
 }
 
 /// What one process may use up. Default: what the host may.
@@ -74,7 +86,10 @@ pub(super) fn resolve(
             "only worker processes can be confined; add isolation = \"process\", or type --isolation process";
         return Err(ground.layers.error(span, why));
     }
+    let [user, .., sandbox_at] =
+        spans.map(|span| span.map(|span| ground.layers.place_of(&span)).unwrap_or_default());
     Ok(Confinement {
+        written: WrittenAt { user, sandbox: sandbox_at },
         user: written.user.as_ref().map(|user| user.get_ref().0.clone()),
         umask: written.umask.as_ref().map(|umask| umask.get_ref().0),
         limits: written.limits.as_ref().map(|limits| resolved_limits(limits.get_ref())).unwrap_or_default(),

@@ -97,9 +97,20 @@ impl Layers {
 
     /// An error about what was written there: it names the place and the key.
     pub(super) fn error(&self, span: &Span, message: impl AsRef<str>) -> Error {
-        let key = self.tree().ok().and_then(|tree| key_at(&tree, span));
-        let key = key.map(|key| format!("{key}: ")).unwrap_or_default();
+        let key = self.key_of(span).map(|key| format!("{key}: ")).unwrap_or_default();
         self.error_at(span, &one_line(&format!("{key}{}", message.as_ref())))
+    }
+
+    /// How an error about what was written there begins that is found later: the place and the key.
+    pub(super) fn place_of(&self, span: &Span) -> String {
+        let key = self.key_of(span).unwrap_or_default();
+        match self.spot(span) {
+            Spot::File(place) | Spot::Typed(place) => one_line(&format!("{place}: {key}")).into_owned(),
+        }
+    }
+
+    fn key_of(&self, span: &Span) -> Option<String> {
+        self.tree().ok().and_then(|tree| key_at(&tree, span))
     }
 
     /// Where a plugin's own table, and each part of it, was written.

@@ -1,8 +1,8 @@
 //! What the host is to do: what was typed, laid over what a file says, laid over the defaults.
 //!
 //! [`resolve`] is the only door: it finds and reads the configuration file, and what it returns is complete, checked,
-//! and no longer knows where anything came from, but for the plugins' own tables: what these may hold is known when the
-//! plugins are. Everything below reads [`Settings`] alone, never a flag or the
+//! and no longer knows where anything came from, but for what can only be judged later: the plugins' own tables, when the
+//! plugins are known, and what a process is confined to, by the machine. Everything below reads [`Settings`] alone, never a flag or the
 //! environment.
 //!
 //! | file | holds |
@@ -35,7 +35,7 @@ mod set;
 mod environment;
 
 pub use crate::cli::{Existing, Isolation, LogFormat, Trust};
-pub use confinement::{Confinement, Limits, Sandbox};
+pub use confinement::{Confinement, Limits, Sandbox, WrittenAt};
 pub use environment::Environment;
 pub use layers::part_of_key;
 pub use places::{PluginPlaces, plugin_places};

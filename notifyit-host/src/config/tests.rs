@@ -683,11 +683,16 @@ fn a_confinement_arrives() {
             network: true,
             require: false,
         }),
+        written: WrittenAt {
+            user: "etc/n.toml:6:8: plugin.x.user".to_owned(),
+            sandbox: "etc/n.toml:9:11: plugin.x.sandbox".to_owned(),
+        },
     };
     let confinement = &instance(&settings, "x").confinement;
     assert_eq!(*confinement, expected);
     let json = serde_json::to_string(confinement).unwrap();
-    assert_eq!(serde_json::from_str::<Confinement>(&json).unwrap(), expected);
+    let arrived = serde_json::from_str::<Confinement>(&json).unwrap();
+    assert_eq!(arrived, Confinement { written: WrittenAt::default(), ..expected });
 }
 
 const CONFINED: &str = r#"

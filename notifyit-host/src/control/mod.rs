@@ -28,6 +28,8 @@ mod listener;
 mod ask;
 mod show;
 
+use std::path::Path;
+
 use anyhow::Result;
 
 pub use facts::{Facts, Phase};
@@ -37,6 +39,15 @@ pub use place::{Spot, is_taken};
 use crate::cli::StatusArgs;
 use crate::config::{self, Environment};
 use crate::stdout::print;
+
+/// Could a host listen there? Another one may do so now.
+///
+/// # Errors
+///
+/// Why not.
+pub fn check(socket: &Path) -> Result<()> {
+    place::check(socket)
+}
 
 /// Asks the host, and prints what it says.
 ///

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, StatxFlags, fchmod, flock, open, statat, statx, unlinkat,
+    Access, AtFlags, FileType, FlockOperation, Mode, OFlags, StatxFlags, accessat, fchmod, flock, open,
+    statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::net::{
@@ -72,6 +73,22 @@ impl Place {
         let _ = flock(&place.spot.directory, FlockOperation::Unlock);
         Ok(place)
     }
+}
+
+/// Could [`Place::claim`] make one there, if it had to be made?
+///
+/// # Errors
+///
+/// As [`Place::claim`], but for what is found out only when it is made, and another host.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let check = || -> Result<()> {
+        let (directory, name) = opened(path)?;
+        address(path, &directory, name)?;
+        is_socket(&directory, name)?;
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        Ok(accessat(&directory, ".", access, AtFlags::EACCESS).map_err(io::Error::from)?)
+    };
+    check().with_context(|| format!("failed to listen at {path:?}"))
 }
 
 /// Which file it is: its inode, and, for that may be used again at once, when it was made.
@@ -144,12 +161,8 @@ fn address(path: &Path, directory: &OwnedFd, name: &OsStr) -> Result<SocketAddrU
 
 /// What a dead host has left is removed.
 fn make_room(directory: &OwnedFd, name: &OsStr, path: &Path, address: &SocketAddrUnix) -> Result<()> {
-    let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(()),
-        stat => stat?,
-    };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        bail!("something else is there; name another place with --socket");
+    if !is_socket(directory, name)? {
+        return Ok(());
     }
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
     match connect(&socket, address) {
@@ -162,6 +175,18 @@ fn make_room(directory: &OwnedFd, name: &OsStr, path: &Path, address: &SocketAdd
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Or is nothing there?
+fn is_socket(directory: &OwnedFd, name: &OsStr) -> Result<bool> {
+    let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(false),
+        stat => stat?,
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        bail!("something else is there; name another place with --socket");
+    }
+    Ok(true)
 }
 
 /// The kernel's word for a place where sockets cannot be is of no use.

@@ -122,7 +122,12 @@ pub fn check(settings: &Settings, members: &[Member]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for member in members {
         match spec::check(settings, member) {
-            Ok(()) => names.push(member.settings.name.clone()),
+            Ok(notices) => {
+                let name = &member.settings.name;
+                notices.iter().for_each(|notice| warn!("plugin `{name}`: {notice}"));
+                spec::say_fewer_workers(member);
+                names.push(name.clone());
+            }
             Err(error) if is_fatal(member.by) => return Err(error),
             Err(error) => error!("{error:#}; {}", when_again(None)),
         }

@@ -1,6 +1,6 @@
 //! What a lane is made of, by the settings and what the library says of itself.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use tracing::warn;
 
 use crate::config::{self, Library, RetrySettings, Settings, WatchSettings};
@@ -8,6 +8,7 @@ use crate::deliver::retry::RetryPolicy;
 use crate::deliver::{Existing, LaneSpec, Terms};
 use crate::event::WatchId;
 use crate::plugin::Maker;
+use crate::plugin::isolated::confine;
 use crate::plugin::set::{self, Member};
 use crate::route::Subscription;
 
@@ -31,19 +32,22 @@ impl Shape {
     }
 }
 
-/// Would a lane be made of it, as far as can be told without its `new`?
+/// Would a lane be made of it, as far as can be told without its `new`? Returns what a person should know of how its
+/// processes would be confined.
 ///
 /// # Errors
 ///
-/// As [`set::kinds`] and [`set::check_config`].
-pub(super) fn check(settings: &Settings, member: &Member) -> Result<()> {
+/// As [`set::kinds`], [`set::check_config`] and [`confine::check`].
+pub(super) fn check(settings: &Settings, member: &Member) -> Result<Vec<String>> {
     subscription(settings, member)?;
-    set::check_config(member)
+    set::check_config(member)?;
+    let roots: Vec<_> = settings.watches.iter().map(|watch| watch.path.clone()).collect();
+    confine::check(&member.settings.confinement, &roots).map_err(Error::msg)
 }
 
 /// # Errors
 ///
-/// As [`check`] and [`set::config_json`].
+/// As [`set::kinds`], [`set::check_config`] and [`set::config_json`].
 pub(super) fn of(settings: &Settings, member: &Member, maker: &Maker) -> Result<LaneSpec> {
     set::check_config(member)?;
     let wanted = &member.settings;

@@ -11,7 +11,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, Table};
 
 use super::disk::{
     DIRECTORIES, FACTS, FILES, TROUBLES, damaged, decode, directory_key, encode, fact, file_key, lock,
-    make_tables, number_of, of_instance, refuse_file, snapshot,
+    make_tables, number_of, of_instance, opening, refuse_file, snapshot,
 };
 use super::ledger::{Place, Stamp};
 use super::trouble::Trouble;
@@ -95,7 +95,7 @@ impl AtRest {
     ///
     /// There is none; a host runs with it, which is named; it is damaged.
     pub fn open(directory: &Path) -> Result<AtRest> {
-        let opening = || format!("failed to open the state directory {directory:?}");
+        let opening = || opening(directory);
         refuse_file(directory).with_context(opening)?;
         let file = directory.join("ledger.redb");
         if !file.try_exists().with_context(opening)? {

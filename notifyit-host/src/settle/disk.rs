@@ -1,13 +1,13 @@
 //! How the ledger lies on disk: tables, keys, values, the lock.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 
 use super::ledger::{Place, Stamp};
 
@@ -33,6 +33,20 @@ pub(super) fn refuse_file(directory: &Path) -> Result<()> {
         bail!("it is a file, not a directory");
     }
     Ok(())
+}
+
+/// Could a ledger be kept there, as far as can be told without a trace, and while a host may have it?
+pub(super) fn check(directory: &Path) -> Result<()> {
+    refuse_file(directory).with_context(|| opening(directory))?;
+    // It is made when it is needed. With the dot, what is there must be a directory.
+    let there = directory.ancestors().find(|there| there.exists()).unwrap_or(directory);
+    let access = access(there.join("."), Access::WRITE_OK | Access::EXEC_OK);
+    access.map_err(io::Error::from).with_context(|| opening(directory))
+}
+
+/// What an error was in the way of.
+pub(super) fn opening(directory: &Path) -> String {
+    format!("failed to open the state directory {directory:?}")
 }
 
 /// Why a ledger cannot be opened, and what can be done.

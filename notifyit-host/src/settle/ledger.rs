@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use rustc_hash::FxHashSet;
 
+use super::disk::check;
 pub use super::first::FirstLook;
 use super::memory::Memory;
 pub use super::prune::{Gone, There};
@@ -54,6 +55,15 @@ impl Ledger {
     /// Another host has it; it cannot be read or written; it is damaged.
     pub fn in_directory(directory: &Path) -> Result<Ledger> {
         Store::open(directory).map(Ledger::Store)
+    }
+
+    /// Could there be a ledger in this directory, as far as can be told while another host may have it?
+    ///
+    /// # Errors
+    ///
+    /// It is a file, or cannot be written to.
+    pub fn check(directory: &Path) -> Result<()> {
+        check(directory)
     }
 
     /// The lane of the instance of this name: the same for as long as the host runs, whether its plugin comes or goes.

@@ -30,7 +30,7 @@ use tracing::{error, info};
 
 use super::disk::{
     DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, damaged, decode, directory_key, encode, fact_number,
-    file_key, lock, make_tables, refuse_file, snapshot,
+    file_key, lock, make_tables, opening, refuse_file, snapshot,
 };
 use super::instances::Instance;
 use super::ledger::{Place, Stamp};
@@ -128,7 +128,7 @@ impl Store {
 
     /// One that nothing is written to unless somebody does.
     fn without_writer(directory: &Path) -> Result<Store> {
-        let opening = || format!("failed to open the state directory {directory:?}");
+        let opening = || opening(directory);
         refuse_file(directory).with_context(opening)?;
         DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(opening)?;
         let lock = lock(directory, "one host at a time").with_context(opening)?;

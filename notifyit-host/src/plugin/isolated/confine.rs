@@ -75,6 +75,26 @@ pub fn confine(
     Ok(notices)
 }
 
+/// Could a worker process be confined so, as far as this process can tell? Returns what a person should know of it, a line
+/// each. (What the user may not reach that is named in the sandbox, only the worker knows.)
+///
+/// # Errors
+///
+/// Why the plugin cannot be run so, in one line that begins with where that was written.
+pub fn check(confinement: &Confinement, roots: &[PathBuf]) -> Result<Vec<String>, String> {
+    let mut notices = Vec::new();
+    match &confinement.user {
+        Some(user) => user::check(user).map_err(|why| format!("{}: {why}", confinement.written.user))?,
+        None if geteuid().is_root() => notices.extend(what_root_escapes(confinement)),
+        None => {}
+    }
+    if let Some(sandbox) = &confinement.sandbox {
+        let tried = sandbox::check(sandbox, roots);
+        notices.extend(tried.map_err(|why| format!("{}: {why}", confinement.written.sandbox))?);
+    }
+    Ok(notices)
+}
+
 /// Closes every descriptor but the standard ones and these: what whoever started the host has left open.
 ///
 /// Call it before anything else: it closes what others in this process may own.

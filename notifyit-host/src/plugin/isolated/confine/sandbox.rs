@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fmt::Display, fs, io, thread};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, AddRuleError, AddRulesError, BitFlags, LandlockStatus, PathBeneath,
@@ -64,9 +64,29 @@ pub(super) fn enter(
     roots: &[PathBuf],
     library: BorrowedFd<'_>,
 ) -> Result<Vec<String>, String> {
+    let (mut rules, notices) = rules(sandbox, roots)?;
+    rules.add_library(library)?;
+    in_force(rules, notices, sandbox)
+}
+
+/// Could it be entered here? A thread of its own does so: it is for that thread alone, and for good.
+///
+/// # Errors
+///
+/// As [`enter`].
+pub(super) fn check(sandbox: &Sandbox, roots: &[PathBuf]) -> Result<Vec<String>, String> {
+    let failed = |error: &dyn Display| format!("failed to try the sandbox: {error}");
+    let try_it = || rules(sandbox, roots).and_then(|(rules, notices)| in_force(rules, notices, sandbox));
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("sandbox".into()).spawn_scoped(scope, try_it);
+        thread.map_err(|error| failed(&error))?.join().map_err(|_| failed(&"it has panicked"))?
+    })
+}
+
+/// What is allowed but for the plugin's file, and what a person should know.
+fn rules(sandbox: &Sandbox, roots: &[PathBuf]) -> Result<(Rules, Vec<String>), String> {
     let mut notices = Vec::new();
     let mut rules = Rules::new(sandbox.network)?;
-    rules.add_library(library)?;
     for (paths, access) in [(&PROGRAMS[..], RUN), (&DATA[..], READ), (&["/dev/null"][..], change())] {
         for path in paths {
             match opened(Path::new(path)) {
@@ -98,6 +118,10 @@ pub(super) fn enter(
             rules.add(file, access)?;
         }
     }
+    Ok((rules, notices))
+}
+
+fn in_force(rules: Rules, mut notices: Vec<String>, sandbox: &Sandbox) -> Result<Vec<String>, String> {
     let status = rules.enforce()?;
     notices.extend(tolerated(lacking(&status.landlock, sandbox.network), sandbox.require)?);
     Ok(notices)

@@ -301,8 +301,14 @@ fn a_user_that_it_cannot_become_is_an_error() {
         let unknown = user::become_user("no-such-user").unwrap_err();
         confined(&nobody(), &[]).unwrap();
         user::become_user("65534").expect("it is that user already");
-        format!("{unknown}\n{}", user::become_user("root").unwrap_err())
+        let denied = user::become_user("root").unwrap_err();
+        // A host that only asks is told the same.
+        assert_eq!(user::check("no-such-user"), Err(unknown.clone()));
+        assert_eq!(user::check("root"), Err(denied.clone()));
+        assert_eq!(user::check("65534"), Ok(()));
+        format!("{unknown}\n{denied}")
     });
+    assert_eq!(user::check("nobody"), Ok(()), "root may become anyone");
     expect![[r#"
         there is no user `no-such-user`; add it, or name another in user = "…"
         failed to become the user `root`: Operation not permitted (os error 1); only a host that is root can do that
@@ -551,7 +557,12 @@ fn what_is_to_be_allowed_and_is_not_there_is_told() {
         let missing = |path: &str| vec![PathBuf::from(path)];
         let sandbox = Sandbox { write: missing("/missing/out"), ..Sandbox::default() };
         let refused = sandbox::enter(&sandbox, &[], io::stdin().as_fd()).unwrap_err();
-        let notices = confined(&sandboxed(Sandbox::default()), &missing("/missing/in")).unwrap();
+        assert_eq!(sandbox::check(&sandbox, &[]).unwrap_err(), refused, "who only asks is told the same");
+        let known = check(&sandboxed(Sandbox::default()), &missing("/missing/in"));
+        assert!(File::open("/").is_ok(), "asking has confined nobody");
+        let notices = confined(&sandboxed(Sandbox::default()), &missing("/missing/in"));
+        assert_eq!(known, notices);
+        let notices = notices.unwrap();
         format!("{refused}\n{}", notices.concat().split("add a user").last().unwrap())
     });
     expect![[r#"

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 
 use nix::unistd::{ResUid, Uid, User, getresuid, initgroups, setresgid, setresuid, setuid};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 /// Becomes this user with this user's groups, and gives up every capability: there is no way back.
@@ -15,7 +16,7 @@ pub(super) fn become_user(name: &str) -> Result<(), String> {
     let user = find(name)?;
     let failed = |error: io::Error| format!("failed to become the user `{}`: {error}", user.name);
     if !is(user.uid).map_err(failed)? {
-        change(&user).map_err(|error| format!("{}; only a host that is root can do that", failed(error)))?;
+        change(&user).map_err(|error| only_root(&failed(error)))?;
     }
     if user.uid.is_root() {
         return Ok(());
@@ -26,6 +27,26 @@ pub(super) fn become_user(name: &str) -> Result<(), String> {
         Ok(()) => Err(format!("the user `{}` can become root again", user.name)),
         Err(_) => Ok(()),
     }
+}
+
+/// Could this process's child become this user?
+///
+/// # Errors
+///
+/// As [`become_user`].
+pub(super) fn check(name: &str) -> Result<(), String> {
+    let user = find(name)?;
+    let failed = |error: io::Error| format!("failed to become the user `{}`: {error}", user.name);
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let may_change = capabilities(None).map_err(|error| failed(error.into()))?.effective.contains(needed);
+    if may_change || is(user.uid).map_err(failed)? {
+        return Ok(());
+    }
+    Err(only_root(&failed(Errno::PERM.into())))
+}
+
+fn only_root(failed: &str) -> String {
+    format!("{failed}; only a host that is root can do that")
 }
 
 /// Gives up every capability but these.
