@@ -197,8 +197,9 @@ fn so_is_one_that_overflows_the_stack_and_rust_still_says_so() {
 
 #[test]
 fn so_is_one_whose_plugin_leaves_by_exit() {
-    let (_, status) = among_a_thousand("exit", "was ended by a call of `exit`");
-    assert_eq!(status.code(), Some(7));
+    let (said, status) = among_a_thousand("exit", "was ended by a call of `exit`");
+    assert_eq!(status.code(), Some(70), "whatever it has left with, it is no success");
+    assert_eq!(lines(&said, &["notifyit: thread `deadly/0` has called `exit`"]).len(), 3, "{said}");
 }
 
 #[test]

@@ -51,6 +51,7 @@ enum Stop {
 pub fn watch(settings: &Settings) -> Result<()> {
     // First of all: what lands while plugins are loaded has landed.
     let at_nanos = sys::file_nanos();
+    let _at_work = sys::exit::at_work();
     let (stop, stops) = channel();
     let begun = Arc::new(AtomicBool::new(false));
     let recorders = recorders(settings)?;

@@ -2,6 +2,7 @@
 
 pub mod page;
 pub mod death;
+pub mod exit;
 
 use std::ffi::OsStr;
 use std::fs;
