@@ -204,3 +204,45 @@ fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
         }
     }
 }
+
+/// That it compiles with each version holds what 1.0 promises an author: so it must leave out nothing.
+#[test]
+fn the_surface_has_all_that_1_0_gives_an_author() {
+    if inline_only("no host runs") {
+        return;
+    }
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: PathBuf| fs::read_to_string(path).expect("a source is readable");
+    let surface = ["surface.rs", "surface_testing.rs"].map(|name| tests.join("plugins/today/src").join(name));
+    let surface = surface.map(read).concat();
+    let mut sources = Vec::new();
+    collect(&tests.join("api/1.0/src"), &mut sources);
+    sources.retain(|path| !path.components().any(|part| part.as_os_str() == "abi"));
+    let given: Vec<String> = sources.into_iter().flat_map(|path| given(&read(path))).collect();
+    assert!(given.len() > 60, "{given:?}");
+    let is_used = |name: &&String| {
+        [format!("::{name}"), format!(".{name}("), format!(" {name},")]
+            .iter()
+            .any(|use_| surface.contains(use_))
+    };
+    let left_out: Vec<_> = given.iter().filter(|name| !is_used(name)).collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
+
+/// The names of the public functions, types and variants that are not hidden.
+fn given(source: &str) -> Vec<String> {
+    const ITEMS: [&str; 4] = ["pub fn ", "pub struct ", "pub enum ", "pub trait "];
+    let (mut names, mut is_hidden, mut is_enum) = (Vec::new(), false, false);
+    for line in source.split("#[cfg(test)]").next().unwrap_or_default().lines() {
+        let code = line.trim_start();
+        is_enum = code.starts_with("pub enum ") || (is_enum && line != "}");
+        let variant = Some(code).filter(|code| is_enum && code.starts_with(char::is_uppercase));
+        let named = ITEMS.iter().find_map(|item| code.strip_prefix(item)).or(variant);
+        if let Some(named) = named {
+            let name = named.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+            names.extend(name.filter(|_| !is_hidden).map(str::to_owned));
+        }
+        is_hidden = code == "#[doc(hidden)]" || (is_hidden && code.starts_with("#["));
+    }
+    names
+}

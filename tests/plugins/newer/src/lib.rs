@@ -4,6 +4,9 @@
 
 #[path = "../../today/src/plugin.rs"]
 mod plugin;
+#[expect(dead_code, reason = "that it compiles is the test")]
+#[path = "../../today/src/surface.rs"]
+mod surface;
 
 notifyit_plugin_api::export_plugin!(plugin::Minor);
 

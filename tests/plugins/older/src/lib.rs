@@ -3,6 +3,12 @@
 
 #[path = "../../today/src/plugin.rs"]
 mod plugin;
+#[expect(dead_code, reason = "that it compiles is the test")]
+#[path = "../../today/src/surface.rs"]
+mod surface;
+#[expect(dead_code, reason = "that it compiles is the test")]
+#[path = "../../today/src/surface_testing.rs"]
+mod surface_testing;
 
 notifyit_plugin_api::export_plugin!(plugin::Minor);
 

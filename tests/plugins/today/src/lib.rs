@@ -2,6 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod plugin;
+#[expect(dead_code, reason = "that it compiles is the test")]
+mod surface;
+#[expect(dead_code, reason = "that it compiles is the test")]
+mod surface_testing;
 
 notifyit_plugin_api::export_plugin!(plugin::Minor);
 
