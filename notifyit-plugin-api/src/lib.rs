@@ -92,7 +92,8 @@
 //! | | may be called by you | from |
 //! |---|---|---|
 //! | all of [`Event`] | during `on_event`: an event cannot be kept | any thread that ends before `on_event` does |
-//! | all of [`Host`] | from `new` until the process ends | any thread |
+//! | all of [`Host`] | from `new` until the process ends | any thread; only [`Host::wait_for_stop`] waits |
+//! | all of [`Store`] | the same, in `shutdown` too | any thread; waits for the disk |
 //! | `log`'s macros | at any time | any thread; one of your own calls [`Host::attach_thread`] first |
 //!
 //! So an instance needs no locks, and must be [`Send`]. What is `static` is shared by all instances in one process: those of
@@ -131,7 +132,7 @@ pub use event::Event;
 pub use info::Info;
 pub use kind::{Kind, Origin, UnknownKind};
 pub use plugin::Plugin;
-pub use services::Host;
+pub use services::{Host, Store};
 pub use verdict::{Blame, Verdict};
 
 pub use notifyit_plugin_api_macros::config;

@@ -115,6 +115,7 @@ impl<P: Plugin> Guarded<P> {
 
     fn drop_plugin(&mut self) {
         let (plugin, host) = (self.plugin.take(), self.host);
+        host.ends();
         if let Err(panic) = contain(|| host.during(|| drop(plugin))) {
             let _ = contain(|| host.during(|| log::error!("{DROPPED}: {panic}")));
         }

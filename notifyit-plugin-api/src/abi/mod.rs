@@ -5,6 +5,7 @@
 //! | `module` | what a library exports (`PluginModule`) and what the host lends (`HostApi`) |
 //! | `object` | the handler object that `create` returns |
 //! | `types` | what crosses in a call: `EventRaw`, `CallResult`, … and the integer codes |
+//! | `asks` | what a plugin may ask of its host |
 //! | `notes` | what a call says beside its verdict |
 //! | `guard` | the adapter that is compiled *into the plugin*: turns the author's trait into the above, catches panics |
 //!
@@ -21,7 +22,7 @@
 //! 3. No enum of ours crosses, for an enum cannot grow. Kinds, origins and statuses are integers, and a value that
 //!    the reader does not know has a stated meaning.
 //! 4. `info` is JSON and may gain any key. `control` takes a number and bytes: the way to add an ability without
-//!    touching the wire. An operation that the reader does not know answers [`UNKNOWN_OPERATION`].
+//!    touching the wire. So does [`HostApi::ask`] in the other direction. An operation that the reader does not know answers [`UNKNOWN_OPERATION`].
 //! 5. No panic crosses: [`guard`] catches them inside the plugin. (A panic that reached the boundary would end the
 //!    process: every `cdylib` has a standard library of its own, whose panics the host cannot catch.)
 //!
@@ -51,6 +52,7 @@
 pub mod module;
 pub mod object;
 pub mod types;
+pub mod asks;
 pub mod notes;
 pub mod guard;
 

@@ -5,9 +5,9 @@ use abi_stable::library::{CheckTypeLayout, LibHeader, RootModule, RootModuleResu
 use abi_stable::package_version_strings;
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::VersionStrings;
-use abi_stable::std_types::{RStr, RString};
+use abi_stable::std_types::{RSlice, RStr, RString};
 
-use super::types::{CallResult, CreateResult};
+use super::types::{CallResult, ControlResult, CreateResult};
 
 /// What a plugin library exports. Grows only at the end: see the growth rules in [`super`].
 #[repr(C)]
@@ -63,6 +63,9 @@ pub struct HostApi {
     /// What becomes of an event whose call answered [`DEFERRED`](super::DEFERRED), by its ticket. Returns at once. A ticket
     /// that is not known, or was used before, changes nothing. Since 1.2.
     pub complete: extern "C" fn(context: u64, ticket: u64, result: CallResult),
+
+    /// Asks for one of the services that [`asks`](super::asks) lists, by number. What waits says so there. Since 1.2.
+    pub ask: extern "C" fn(context: u64, operation: u32, payload: RSlice<'_, u8>) -> ControlResult,
 }
 
 /// Makes what the host lends, once per process: it is never freed.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::TestHost;
 use super::in_flight::Completed;
-use crate::abi::{CallResult, HostApi, HostApi_Ref, RString, Text, lend};
+use super::lent::Lent;
+use crate::abi::{Bytes, CallResult, ControlResult, DONE, HostApi, HostApi_Ref, RString, Text, lend};
 use crate::log::LevelFilter;
 
 /// What the plugin has said.
@@ -158,39 +159,44 @@ fn has(logs: &[String], text: &str) -> bool {
 /// What the workers of one test host have said, and what they are told.
 #[derive(Debug)]
 pub(super) struct Heard {
-    context: u64,
+    /// Those of its instances.
+    contexts: Mutex<Vec<u64>>,
     instance: String,
     level: AtomicUsize,
     logs: Mutex<Vec<String>>,
     more: Condvar,
     stopped: Mutex<Option<String>>,
     pub(super) completed: Completed,
+    pub(super) lent: Lent,
 }
 
 impl Heard {
-    /// Listens, under a context of its own, until [`Heard::close`].
+    /// Listens until [`Heard::close`].
     pub(super) fn open(instance: &str) -> Arc<Heard> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let heard = Arc::new(Heard {
-            context: NEXT.fetch_add(1, Ordering::Relaxed),
+        Arc::new(Heard {
+            contexts: Mutex::default(),
             instance: instance.to_owned(),
             level: AtomicUsize::new(LevelFilter::Debug as usize),
             logs: Mutex::default(),
             more: Condvar::new(),
             stopped: Mutex::default(),
             completed: Completed::default(),
-        });
-        lock(&ALL).insert(heard.context, Arc::clone(&heard));
-        heard
+            lent: Lent::default(),
+        })
+    }
+
+    /// The host's own number for one more instance.
+    pub(super) fn context(self: &Arc<Heard>) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let context = NEXT.fetch_add(1, Ordering::Relaxed);
+        lock(&self.contexts).push(context);
+        lock(&ALL).insert(context, Arc::clone(self));
+        context
     }
 
     pub(super) fn close(&self) {
-        lock(&ALL).remove(&self.context);
-    }
-
-    /// The host's own number for the instance.
-    pub(super) fn context(&self) -> u64 {
-        self.context
+        let mut all = lock(&ALL);
+        lock(&self.contexts).iter().for_each(|context| drop(all.remove(context)));
     }
 
     /// The logs, for a person.
@@ -218,6 +224,15 @@ impl Heard {
     pub(super) fn count(&self) -> usize {
         lock(&self.logs).len()
     }
+
+    fn asked(&self, context: u64, operation: u32, payload: &[u8]) -> (u32, Vec<u8>) {
+        self.lent.answer(context, operation, payload, |warning| self.note(format!("WARN {warning}")))
+    }
+
+    fn note(&self, line: String) {
+        lock(&self.logs).push(line);
+        self.more.notify_all();
+    }
 }
 
 /// What the plugins of all test hosts of this process say, by context.
@@ -238,8 +253,7 @@ pub(super) fn api() -> HostApi_Ref {
     extern "C" fn log(context: u64, level: u32, _: Text<'_>, message: Text<'_>, _: Text<'_>, _: u32) {
         let level = ["OFF", "ERROR", "WARN", "INFO", "DEBUG"].get(level as usize).unwrap_or(&"TRACE");
         if let Some(heard) = heard(context) {
-            lock(&heard.logs).push(format!("{level} {message}"));
-            heard.more.notify_all();
+            heard.note(format!("{level} {message}"));
         }
     }
     extern "C" fn stop(context: u64, reason: Text<'_>) {
@@ -255,6 +269,12 @@ pub(super) fn api() -> HostApi_Ref {
             heard.completed.put(ticket, result);
         }
     }
+    extern "C" fn ask(context: u64, operation: u32, payload: Bytes<'_>) -> ControlResult {
+        let answer = heard(context).map(|heard| heard.asked(context, operation, payload.as_slice()));
+        // What is over is to end.
+        let (status, payload) = answer.unwrap_or((DONE, vec![1]));
+        ControlResult { status, payload: payload.into() }
+    }
     static API: OnceLock<HostApi_Ref> = OnceLock::new();
-    *API.get_or_init(|| lend(HostApi { log_enabled, log, stop, instance, complete }))
+    *API.get_or_init(|| lend(HostApi { log_enabled, log, stop, instance, complete, ask }))
 }

@@ -155,6 +155,9 @@ impl TestHost {
     /// If `Plugin::new` panics.
     #[track_caller]
     pub fn worker(&self) -> Result<TestHost> {
+        if lock(&self.instance).handler.is_none() {
+            self.heard().lent.starts_anew();
+        }
         let mut worker = TestHost::at(Arc::clone(&self.place))?;
         worker.timeout = self.timeout;
         Ok(worker)

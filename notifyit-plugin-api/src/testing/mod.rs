@@ -83,6 +83,9 @@
 //! | a panic | nothing: it fails the test. If it is right: [`TestHost::expect_panic`] |
 //! | a handler that writes to its own file | [`TestHost::rewrote`] |
 //! | [`Host::instance`](crate::Host::instance), [`Host::stop`](crate::Host::stop) | [`TestHost::start_as`], [`TestHost::stopped`] |
+//! | [`Host::store`](crate::Host::store) | [`TestHost::stored`], [`TestHost::break_store`] |
+//! | [`Host::stopping`](crate::Host::stopping) | [`TestHost::stop`] |
+//! | [`Host::count`](crate::Host::count), [`Host::gauge`](crate::Host::gauge) | [`TestHost::metric`] |
 //! | the end, and the next start | [`TestHost::shutdown`], then [`TestHost::worker`] |
 //!
 //! What is not there is the host's own part: no event comes by itself, a retry is delivered when the test delivers it
@@ -92,6 +95,7 @@ mod host;
 mod event;
 mod verdict;
 mod heard;
+mod lent;
 mod panics;
 mod place;
 mod in_flight;

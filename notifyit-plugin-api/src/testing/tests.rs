@@ -463,3 +463,85 @@ fn the_last_of_many_logs_are_shown() {
     assert!(failed.contains("the logs:\n  (11 more before these)\n  INFO event 11\n"), "{failed}");
     assert!(failed.contains("INFO event 60"), "{failed}");
 }
+
+/// A plugin with a thread of its own, which its `Drop` waits for.
+struct Waits(Option<std::thread::JoinHandle<bool>>);
+
+impl Plugin for Waits {
+    type Config = ();
+    fn new((): (), host: Host) -> Result<Self> {
+        Ok(Waits(Some(std::thread::spawn(move || host.wait_for_stop(Duration::from_secs(600))))))
+    }
+    fn on_event(&mut self, _: &Event<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        assert!(self.0.take().unwrap().join().unwrap());
+    }
+}
+
+#[test]
+fn a_thread_that_waits_for_the_end_of_its_instance_does_not_hold_up_its_drop() {
+    let host = TestHost::start::<Waits>(json!({})).unwrap();
+    let other = host.worker().unwrap();
+    drop(host);
+    drop(other);
+}
+
+/// What the store says to the name of a file.
+struct Stores(Host);
+
+impl Plugin for Stores {
+    type Config = ();
+    fn new((): (), host: Host) -> Result<Self> {
+        Ok(Stores(host))
+    }
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+        let store = self.0.store()?;
+        match event.name().to_str() {
+            Some("empty") => store.put("", "x"),
+            Some("long") => store.get("x".repeat(513)).map(drop),
+            Some("large") => store.put("k", vec![0; (1 << 20) + 1]),
+            Some("fill") => (0..64).try_for_each(|n| store.put([n], vec![0; 1 << 20])),
+            Some("names") => {
+                self.0.count("Rows", 1);
+                self.0.gauge("b", f64::NAN);
+                (0..70).for_each(|n| self.0.count(&format!("n{n}"), 1));
+                Ok(())
+            }
+            _ => (0..2500).try_for_each(|n| store.put(format!("{n:04}"), "")),
+        }
+    }
+}
+
+#[test]
+fn the_store_has_the_limits_of_a_hosts() {
+    let mut host = TestHost::start::<Stores>(json!({})).unwrap();
+    host.write("empty", "").assert_retry("a key of the store is empty");
+    host.write("long", "").assert_retry("has 513 bytes, and at most 512");
+    host.write("large", "").assert_retry("a value of the store has 1048577 bytes");
+    host.write("fill", "").assert_unavailable("the store of plugin `test` is full: it may hold 64 MiB");
+}
+
+#[test]
+fn all_keys_come_in_pieces() {
+    let mut host = TestHost::start::<Stores>(json!({})).unwrap();
+    host.write("many", "").assert_done();
+    let store = crate::Host::new(super::heard::api(), host.heard().context()).store().unwrap();
+    let keys = store.keys("").unwrap();
+    assert!(keys.iter().cloned().eq(host.stored().into_keys()) && keys.len() == 2500);
+    assert_eq!(store.keys("24").unwrap().len(), 100);
+}
+
+#[test]
+fn figures_that_are_left_out_are_said() {
+    let mut host = TestHost::start::<Stores>(json!({})).unwrap();
+    host.write("names", "").assert_done();
+    host.assert_logged("WARN the figure \"Rows\" is left out: a name is made of");
+    host.assert_logged("WARN the figure \"b\" is left out: NaN");
+    host.assert_logged("WARN the figure \"n64\" is left out: an instance has at most 64");
+    assert_eq!((host.metric("n63"), host.metric("n64")), (Some(1.0), None));
+}

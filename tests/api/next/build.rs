@@ -42,7 +42,7 @@ const ADDED: [Addition; 6] = [
         ", later: { extern \"C\" fn later() -> u64 { 7 } later }",
     ),
     (
-        "services.rs",
+        "services/mod.rs",
         Place::After("impl Host {\n"),
         "    /// What only a later host has.\n    pub fn later(&self) -> Option<u64> {\n        Some(self.api.later()?(self.context))\n    }\n",
     ),
@@ -51,6 +51,8 @@ const ADDED: [Addition; 6] = [
 fn main() {
     let today = Path::new("../../../notifyit-plugin-api");
     let out = std::env::var("OUT_DIR").expect("set by Cargo");
+    // What another state of the sources has left there would be a second file of the same module.
+    fs::remove_dir_all(&out).expect("the build's directory is writable");
     copy(&today.join("src"), Path::new(&out));
     println!("cargo::rustc-env=CARGO_PKG_NAME=notifyit-plugin-api");
     println!("cargo::rustc-env=NOTIFYIT_RUSTC={}", rustc());

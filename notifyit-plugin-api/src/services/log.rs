@@ -1,44 +1,12 @@
-//! What the host lends a plugin: itself, and its log.
+//! The `log` crate's records, on their way to the host, and whose they are.
 
 use std::cell::Cell;
-use std::fmt;
 use std::sync::OnceLock;
 
-use crate::abi::{CallResult, HostApi_Ref, Text};
-
-/// The host, as this instance sees it. Cheap to copy; all of it may be called from any thread, from `Plugin::new` until the
-/// process ends, and never waits.
-#[derive(Clone, Copy)]
-pub struct Host {
-    api: HostApi_Ref,
-    context: u64,
-}
+use super::Host;
+use crate::abi::Text;
 
 impl Host {
-    pub(crate) fn new(api: HostApi_Ref, context: u64) -> Self {
-        Host { api, context }
-    }
-
-    /// Asks the host to stop, in an orderly way and with exit status 0, as `print` does when nobody reads its output
-    /// any more. Returns at once; more events may come until the host has stopped.
-    pub fn stop(&self, reason: &str) {
-        self.api.stop()(self.context, Text::from_str(reason));
-    }
-
-    /// The name under which this instance runs: `alpha` of `[plugin.alpha]`. All its workers have the same, and two
-    /// instances of one library never do: a plugin that keeps files of its own can name them by it. None if the host
-    /// is older than 1.1 of this crate.
-    pub fn instance(&self) -> Option<String> {
-        let name = self.api.instance()?(self.context).into_string();
-        (!name.is_empty()).then_some(name)
-    }
-
-    pub(crate) fn complete(&self, ticket: u64, result: CallResult) {
-        if let Some(complete) = self.api.complete() {
-            complete(self.context, ticket, result);
-        }
-    }
-
     /// Makes the log records of the current thread carry this instance's name. Calls of the plugin have it already;
     /// this is for threads that a plugin starts itself, whose records otherwise carry the name of the library's first
     /// instance.
@@ -52,12 +20,6 @@ impl Host {
         let result = f();
         CURRENT.set(before);
         result
-    }
-}
-
-impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("context", &self.context).finish_non_exhaustive()
     }
 }
 
