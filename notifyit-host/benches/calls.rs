@@ -35,7 +35,7 @@ fn instance(isolation: Isolation) -> Instance {
     };
     let member = Member { settings, library, by: By::Request, since_nanos: 0 };
     let maker = Maker::new(Services::new(|_, _| {}), program, vec!["/srv/in".into()]);
-    maker.of(&member).expect("its configuration is empty")(&|| false).expect("an instance is made")
+    maker.of(&member).expect("its configuration is empty").instance(&|| false).expect("an instance is made")
 }
 
 fn event() -> EventRaw<'static> {

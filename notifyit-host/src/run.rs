@@ -59,9 +59,10 @@ pub fn watch(settings: &Settings) -> Result<()> {
     listen_for_signals(stop.clone(), Arc::clone(&begun), (recorders.clone(), Arc::clone(&socket)))?;
     stop_on_panic(stop.clone());
     let asks = stop.clone();
-    let services = Services::new(move |name, reason| {
+    let asked = move |name: &str, reason: &str| {
         let _ = asks.send(Stop::Plugin { name: name.to_owned(), reason: reason.to_owned() });
-    });
+    };
+    let services = Services::with_state(asked, settings.state_dir.as_deref());
     refuse_plugins_beneath(settings)?;
     make_staging_place(settings);
     // Before any plugin is made, which may hang.
@@ -69,7 +70,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let control = listen_for_questions(settings, &facts)?;
     control.iter().for_each(|control| drop(socket.set(Arc::clone(&control.spot))));
     let roots = settings.watches.iter().map(|watch| watch.path.clone()).collect();
-    let maker = Maker::new(services, THIS_PROGRAM, roots);
+    let maker = Maker::new(services.clone(), THIS_PROGRAM, roots);
     let (roster, lanes, outside) = Roster::start(
         settings.clone(),
         (loader(settings), maker),
@@ -92,6 +93,7 @@ pub fn watch(settings: &Settings) -> Result<()> {
     let why = stops.recv().context("every thread has died")?;
     facts.is_in(Phase::Stopping);
     outside.recorders.host_stops();
+    services.host_stops();
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let result = say_why(why);
     roster.stop();
@@ -317,7 +319,7 @@ fn stop_on_panic(stop: Sender<Stop>) {
         say(what);
         let name = thread::current().name().unwrap_or("?").to_owned();
         let _ = stop.send(Stop::Failed(anyhow!(
-            "thread `{name}` has panicked; if the ledger is damaged, move it away"
+            "thread `{name}` has panicked; if the ledger (or plugins.redb) is damaged, move it away"
         )));
     }));
 }

@@ -7,6 +7,7 @@ use super::state::time;
 use super::status::{HostState, NotRun, NotRunState, Plugin, PluginState, Status, Watch, WatchState};
 use crate::config::Isolation;
 use crate::log::one_line;
+use crate::plugin::Metrics;
 use crate::stdout::columns;
 
 pub(super) fn text(status: &Status) -> String {
@@ -35,7 +36,19 @@ pub(super) fn text(status: &Status) -> String {
         let gap = if place == 0 { "\n" } else { "" };
         let _ = writeln!(text, "{gap}{}: {}", one_line(&what), one_line(reason));
     }
+    let counting = status.plugins.iter().filter(|plugin| plugin.metrics != Metrics::default());
+    for (place, plugin) in counting.enumerate() {
+        let gap = if place == 0 { "\n" } else { "" };
+        let _ = writeln!(text, "{gap}{} counts {}", one_line(&plugin.name), figures(&plugin.metrics));
+    }
     text
+}
+
+/// `rows 12, depth 1.5`: the host that answers may be another version, so that the names may be anything.
+fn figures(metrics: &Metrics) -> String {
+    let counters = metrics.counters.iter().map(|(name, value)| format!("{} {value}", one_line(name)));
+    let gauges = metrics.gauges.iter().map(|(name, value)| format!("{} {value}", one_line(name)));
+    counters.chain(gauges).collect::<Vec<_>>().join(", ")
 }
 
 fn watch(watch: &Watch) -> [String; 3] {
@@ -114,6 +127,7 @@ mod tests {
         "plugins":[
             {"name":"print","state":"running","reason":"","file":"/p/a.so","version":"1","isolation":"inline",
              "next_try_ms":null,"under_way":0,"queue":65536,"handled":12,"failed":0,"rejected":0,"given_up":0,"gone":0,
+             "metrics":{"counters":{"rows":12},"gauges":{"depth":1.5,"load":3.0}},
              "workers":[{"process":null,"stage":"works","stage_ms":3,"in_hand":null}]},
             {"name":"to-do","state":"stuck","reason":"it is at \"/x\"\u001b","file":null,"version":null,
              "isolation":"process","next_try_ms":1,"under_way":1,"queue":8,"handled":0,"failed":3,"rejected":1,
@@ -138,6 +152,8 @@ mod tests {
 
             to-do is stuck: it is at "/x"\u{1b}
             quarantined: it crashes
+
+            print counts rows 12, depth 1.5, load 3
         "#]]
         .assert_eq(&text(&status));
         let whole = serde_json::to_string(&status).unwrap();

@@ -46,6 +46,7 @@ pub(super) fn plugin(posting: Option<&Posting>, lane: Option<&LaneView>, now: In
         rejected: counts.rejected,
         given_up: counts.exhausted,
         gone: counts.gone,
+        metrics: lane.map(|lane| lane.metrics.clone()).unwrap_or_default(),
         workers: lane
             .into_iter()
             .flat_map(|lane| lane.workers.iter().map(|each| worker(each, lane)))
@@ -187,6 +188,7 @@ pub(super) fn time(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::deliver::Pausing;
+    use crate::plugin::Metrics;
     use crate::settle::Counts;
 
     fn seconds(seconds: u64) -> Duration {
@@ -208,6 +210,7 @@ mod tests {
             timeout: Some(seconds(1)),
             workers: vec![works()],
             counts: Counts { delivered: 1, rejected: 2, exhausted: 3, gone: 4, failed: 5 },
+            metrics: Metrics::default(),
         }
     }
 

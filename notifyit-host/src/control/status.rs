@@ -8,13 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Isolation;
+use crate::plugin::Metrics;
 use crate::roster;
 
 /// The version of the form.
 pub(super) const VERSION: u32 = 1;
 
 /// The whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Status {
     pub(super) v: u32,
     /// The host's.
@@ -65,7 +66,7 @@ pub(super) enum WatchState {
 }
 
 /// An instance of a plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plugin {
     pub(super) name: String,
     pub(super) state: PluginState,
@@ -84,6 +85,9 @@ pub(super) struct Plugin {
     pub(super) rejected: u64,
     pub(super) given_up: u64,
     pub(super) gone: u64,
+    /// Its own figures.
+    #[serde(default)]
+    pub(super) metrics: Metrics,
     pub(super) workers: Vec<Worker>,
 }
 

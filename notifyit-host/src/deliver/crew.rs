@@ -176,7 +176,9 @@ fn lane_of(id: LaneId, spec: LaneSpec, outside: &Outside) -> (Arc<Lane>, Arc<Cre
         outside.rescans.clone(),
     );
     lane.set_reads_only(reads_only);
-    (Arc::new(lane), Arc::from(create))
+    let create = Arc::new(create);
+    lane.runs(Arc::clone(&create));
+    (Arc::new(lane), create)
 }
 
 fn work(mut worker: Worker, recorders: &Recorders, made: &SyncSender<Made>, begins: &Receiver<()>) {

@@ -1,7 +1,7 @@
 //! One plugin's lane: a bounded queue in front of its workers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -12,6 +12,7 @@ use super::pause::Pause;
 use super::retry::RetryPolicy;
 use super::successor::{Offer, Successor};
 use crate::event::{FileEvent, LaneId};
+use crate::plugin::{Create, Metrics};
 use crate::route::Subscription;
 use crate::settle::Account;
 use crate::source::rescan::{Order, RescanHandle};
@@ -57,6 +58,8 @@ pub(super) struct Lane {
     calls: OnceLock<Duration>,
     /// Another lane finds what this one leaves.
     gives_way: AtomicBool,
+    /// Who is to be told when it ends: what makes its instances, and the code that is offered it.
+    code: Mutex<Option<Arc<Create>>>,
 }
 
 /// Who puts an event in.
@@ -103,6 +106,7 @@ impl Lane {
             closing: OnceLock::new(),
             calls: OnceLock::new(),
             gives_way: AtomicBool::new(false),
+            code: Mutex::default(),
         }
     }
 
@@ -245,13 +249,38 @@ impl Lane {
     pub(super) fn change_to(&self, successor: Arc<Successor>, reads_only: bool) {
         // While both are at work, or one of them writes, closes may be its own.
         self.reads_only.fetch_and(reads_only, Ordering::Relaxed);
+        self.runs(Arc::clone(successor.create()));
         self.offer.make(successor);
         self.nudge();
+    }
+
+    /// Its workers work with this code, or will as soon as they may. What they have worked with is told to end.
+    pub(super) fn runs(&self, code: Arc<Create>) {
+        if let Some(old) = self.code().replace(code) {
+            old.end();
+        }
+        if self.closing().is_some() {
+            self.tell_to_end();
+        }
+    }
+
+    fn tell_to_end(&self) {
+        self.code().iter().for_each(|code| code.end());
+    }
+
+    /// What its plugin counts and measures.
+    pub(super) fn metrics(&self) -> Metrics {
+        self.code().as_ref().map(|code| code.metrics()).unwrap_or_default()
+    }
+
+    fn code(&self) -> MutexGuard<'_, Option<Arc<Create>>> {
+        self.code.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No more events come. Workers leave when all is handled, or at that time.
     pub(super) fn close(&self, until: Instant) {
         let _ = self.closing.set(until);
+        self.tell_to_end();
         self.nudge();
     }
 

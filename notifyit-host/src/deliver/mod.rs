@@ -124,7 +124,7 @@ pub struct LaneSpec {
     /// When to try again.
     pub retry: RetryPolicy,
     /// Makes an instance: on the worker's thread, or, beside an older one, on another.
-    pub create: Box<Create>,
+    pub create: Create,
 }
 
 impl std::fmt::Debug for LaneSpec {

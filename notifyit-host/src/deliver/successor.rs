@@ -28,11 +28,10 @@ impl Heirs {
     /// # Errors
     ///
     /// The plugin's own, of the first that fails.
-    pub fn make(create: Box<Create>, workers: u16) -> Result<Heirs, CreateError> {
-        let create: Arc<Create> = Arc::from(create);
-        let mut heirs = Heirs { create, instances: Vec::new() };
+    pub fn make(create: Create, workers: u16) -> Result<Heirs, CreateError> {
+        let mut heirs = Heirs { create: Arc::new(create), instances: Vec::new() };
         for _ in 0..workers {
-            let instance = (heirs.create)(&|| false)?;
+            let instance = heirs.create.instance(&|| false)?;
             heirs.instances.push(instance);
         }
         Ok(heirs)
@@ -44,6 +43,7 @@ impl Drop for Heirs {
     fn drop(&mut self) {
         let instances = std::mem::take(&mut self.instances);
         if !instances.is_empty() {
+            self.create.end();
             dismiss(move || {
                 instances.into_iter().for_each(|mut instance| drop(instance.shutdown(&|| false)))
             });
@@ -84,6 +84,11 @@ impl Successor {
 
     pub(super) fn is_done(&self) -> bool {
         self.to_change_over.load(Ordering::Acquire) == 0
+    }
+
+    /// What makes its instances.
+    pub(super) fn create(&self) -> &Arc<Create> {
+        &self.create
     }
 
     fn take(&self) -> Option<Instance> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::desk::{Desk, Stage};
 use super::lane::Lane;
 use super::pause::Pausing;
+use crate::plugin::Metrics;
 use crate::settle::Counts;
 use crate::sys;
 
@@ -33,6 +34,8 @@ pub struct LaneView {
     pub workers: Vec<WorkerView>,
     /// What became of its events, since the host has started.
     pub counts: Counts,
+    /// What its plugin counts and measures itself.
+    pub metrics: Metrics,
 }
 
 /// A worker at one moment.
@@ -69,6 +72,7 @@ impl Lane {
             timeout: self.timeout,
             workers: self.desks.iter().map(|desk| desk.view(now)).collect(),
             counts: self.account.counts(),
+            metrics: self.metrics(),
         }
     }
 }

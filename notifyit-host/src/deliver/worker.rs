@@ -76,7 +76,7 @@ impl Worker {
 
     /// Makes the first instance. An error here is the start's error.
     pub(super) fn make_instance(&mut self) -> Result<(), CreateError> {
-        let instance = (self.create)(&|| self.lane.is_given_up())?;
+        let instance = self.create.instance(&|| self.lane.is_given_up())?;
         self.works_with(Some(instance));
         Ok(())
     }
@@ -296,7 +296,7 @@ impl Worker {
         if self.instance.is_some() {
             return;
         }
-        match (self.create)(&|| self.lane.is_given_up()) {
+        match self.create.instance(&|| self.lane.is_given_up()) {
             Ok(instance) => drop(self.works_with(Some(instance))),
             // That is why there is none.
             Err(_) if self.lane.is_given_up() => {}

@@ -16,6 +16,7 @@ use super::isolated::Process;
 use super::isolated::pretended::{Fate, Pretended};
 use super::library::PluginLibrary;
 use super::refused::Reason;
+use super::services::Entry;
 
 /// One instance of a plugin: each worker of a lane has its own. Dropping it drops the plugin's value, on the thread
 /// that drops it, or ends its process.
@@ -23,6 +24,8 @@ pub struct Instance {
     code: Code,
     /// Keeps the staged file for as long as its code may be in a backtrace.
     library: PluginLibrary,
+    /// What it is lent, if that is not its process's.
+    _entry: Option<Entry>,
 }
 
 enum Code {
@@ -147,11 +150,16 @@ impl CreateError {
 impl Instance {
     pub(super) fn inline(handler: HandlerBox, library: PluginLibrary) -> Instance {
         let batch = (library.info.in_flight > 1).then(Batch::default);
-        Instance { code: Code::Inline(handler, batch), library }
+        Instance { code: Code::Inline(handler, batch), library, _entry: None }
+    }
+
+    /// It has this for as long as it is there.
+    pub(super) fn with(self, entry: Entry) -> Instance {
+        Instance { _entry: Some(entry), ..self }
     }
 
     pub(super) fn isolated(process: Process, library: PluginLibrary) -> Instance {
-        Instance { code: Code::Isolated(Box::new(process)), library }
+        Instance { code: Code::Isolated(Box::new(process)), library, _entry: None }
     }
 
     /// The library that it was made from.
@@ -163,7 +171,11 @@ impl Instance {
     #[cfg(test)]
     pub(crate) fn pretend_isolated(self, fate: fn() -> Fate) -> Instance {
         let Code::Inline(handler, _) = self.code else { panic!("it is isolated") };
-        Instance { code: Code::Pretended(Pretended::new(handler, fate)), library: self.library }
+        Instance {
+            code: Code::Pretended(Pretended::new(handler, fate)),
+            library: self.library,
+            _entry: self._entry,
+        }
     }
 
     /// The process that it lives in, if that is one of its own.

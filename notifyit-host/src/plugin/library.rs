@@ -11,6 +11,7 @@ use super::instance::{CreateError, Instance};
 use super::isolated::{Process, Terms};
 use super::load::{self, unwinds};
 use super::refused::Reason;
+use super::services::Grant;
 use super::stage::{Staged, Staging};
 
 /// A plugin library that can be loaded, and is so, for as long as the process lives, when its first instance is made in
@@ -35,8 +36,19 @@ pub(super) struct Code {
 }
 
 impl PluginLibrary {
-    /// Makes an instance on the calling thread. `context` is what [`Services::register`](super::Services::register) gave for its name,
-    /// `config_json` a JSON object.
+    /// Makes an instance on the calling thread, and lends it what its name has.
+    ///
+    /// # Errors
+    ///
+    /// As [`PluginLibrary::create`]; too many open files.
+    pub(super) fn lend(&self, grant: &Grant, config_json: &str) -> Result<Instance, CreateError> {
+        let entry = grant.enter();
+        let entry =
+            entry.map_err(|error| CreateError::Failed(format!("failed to lend it anything: {error}")))?;
+        Ok(self.create(entry.context(), config_json)?.with(entry))
+    }
+
+    /// Makes an instance on the calling thread. `context` is what it calls the host by, `config_json` a JSON object.
     ///
     /// # Errors
     ///

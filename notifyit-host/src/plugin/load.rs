@@ -22,11 +22,13 @@ use abi_stable::library::{
 };
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::{VersionNumber, VersionStrings};
-use abi_stable::std_types::{RStr, RString};
+use abi_stable::std_types::{RSlice, RStr, RString};
 use abi_stable::type_layout::TypeLayout;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use notifyit_plugin_api::Info;
-use notifyit_plugin_api::abi::{CallResult, HandlerBox, HostApi, HostApi_Ref, PluginModule_Ref};
+use notifyit_plugin_api::abi::{
+    CallResult, ControlResult, HandlerBox, HostApi, HostApi_Ref, PluginModule_Ref, RETRY,
+};
 use object::read::ReadCache;
 
 use super::Trust;
@@ -350,8 +352,13 @@ fn host_api() -> HostApi_Ref {
     extern "C" fn complete(context: u64, ticket: u64, result: CallResult) {
         let _ = catch_unwind(AssertUnwindSafe(|| tickets::complete(context, ticket, result)));
     }
+    extern "C" fn ask(context: u64, operation: u32, payload: RSlice<'_, u8>) -> ControlResult {
+        let answer = catch_unwind(AssertUnwindSafe(|| services::ask(context, operation, payload.as_slice())));
+        let (status, payload) = answer.unwrap_or_else(|_| (RETRY, b"the host has panicked".to_vec()));
+        ControlResult { status, payload: payload.into() }
+    }
     static API: OnceLock<HostApi_Ref> = OnceLock::new();
-    *API.get_or_init(|| HostApi { log_enabled, log, stop, instance, complete }.leak_into_prefix())
+    *API.get_or_init(|| HostApi { log_enabled, log, stop, instance, complete, ask }.leak_into_prefix())
 }
 
 mod layout;

@@ -47,7 +47,7 @@ pub use load::{Examined, Loader, api_version};
 pub use maker::{Create, Maker};
 pub use probe::Prober;
 pub use refused::{Refused, Step};
-pub use services::Services;
+pub use services::{Grant, Metrics, Services, forget};
 pub use tickets::Tickets;
 
 use crate::config::Trust;

@@ -86,7 +86,7 @@ fn loader(dir: &Path) -> Loader {
 }
 
 fn panics_in(library: &PluginLibrary, places: &str) -> Result<Instance, CreateError> {
-    library.create(services().register("panics"), &format!(r#"{{"in":[{places}]}}"#))
+    library.create(services().grant("panics").context(), &format!(r#"{{"in":[{places}]}}"#))
 }
 
 fn panicked(reply: Reply) -> String {
@@ -163,7 +163,7 @@ fn a_panic_that_the_plugin_caught_itself_is_not_taken_for_the_next() {
 fn a_wrong_configuration_is_the_plugins_to_refuse() {
     let dir = tempfile::tempdir().unwrap();
     let library = loader(dir.path()).load(&built("panics"), &|_| false).unwrap();
-    let error = library.create(services().register("panics"), r#"{"on":3}"#).unwrap_err();
+    let error = library.create(services().grant("panics").context(), r#"{"on":3}"#).unwrap_err();
     assert!(
         matches!(&error, CreateError::Rejected(m) if m.contains("`on`") || m.contains("`in`")),
         "{error}"
@@ -227,7 +227,7 @@ fn a_plugin_logs_under_its_instances_name() {
     let dir = tempfile::tempdir().unwrap();
     let library = loader(dir.path()).load(&built("panics"), &|_| false).unwrap();
     let said = logged(|| {
-        let mut instance = library.create(services().register("second"), r#"{"in":[]}"#).unwrap();
+        let mut instance = library.create(services().grant("second").context(), r#"{"in":[]}"#).unwrap();
         assert_eq!(instance.reply_to(&event(b"/in/a\nb", 3)), Reply::Done);
     });
     assert_eq!(said, " INFO plugin: handled a\\nb in attempt 3 plugin=\"second\"\n");

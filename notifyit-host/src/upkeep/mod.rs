@@ -24,6 +24,7 @@ pub use dead::dead;
 use crate::cli::{ForgetArgs, StateArgs};
 use crate::config::{Environment, state_dir};
 use crate::log::one_line;
+use crate::plugin;
 use crate::settle::at_rest::{AtRest, Known};
 use crate::stdout::print;
 
@@ -58,16 +59,19 @@ pub fn forget(args: &ForgetArgs, environment: &Environment) -> Result<()> {
     let troubles = state.troubles(instance)?;
     let dead = troubles.iter().filter(|(_, trouble)| trouble.state.is_dead()).count();
     let waiting = troubles.len() - dead;
+    let directory = state_dir(&args.state, environment)?;
+    let kept = plugin::forget(&directory, &args.name, args.dry_run)?;
     if !args.dry_run {
         state.forget(instance)?;
     }
     let verb = if args.dry_run { "would forget" } else { "forgot" };
     print(&format!(
-        "{verb} plugin `{}`: {}, {} among them; {} waited for another try\n",
+        "{verb} plugin `{}`: {}, {} among them; {} waited for another try{}\n",
         args.name,
         counted(finished, "finished file"),
         counted(dead as u64, "dead letter"),
         counted(waiting as u64, "file"),
+        if kept > 0 { format!("; {kept} in its own store") } else { String::new() },
     ))
 }
 

@@ -1,9 +1,10 @@
-//! Listens to what a process says at any time: its plugin's records, its wish that the host stop, and its stderr, line by
-//! line.
+//! Listens to what a process says at any time: its plugin's records, its wish that the host stop, what it asks, and its
+//! stderr, line by line.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, pipe};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -11,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::ioctl_fionbio;
 use tracing::warn;
 
+use super::asks::Asks;
 use super::wire::{Aside, Frames, get};
 use crate::plugin::{services, tickets};
 
@@ -32,7 +34,12 @@ pub(super) struct Ears {
 
 impl Ears {
     /// `name` is that of the instance, `context` the one that it has as a plugin.
-    pub(super) fn start(name: &str, context: u64, records: OwnedFd, stderr: OwnedFd) -> io::Result<Ears> {
+    pub(super) fn start(
+        name: &str,
+        context: u64,
+        [records, stderr]: [OwnedFd; 2],
+        asks: UnixStream,
+    ) -> io::Result<Ears> {
         let last_line = Arc::new(Mutex::new(String::new()));
         let (closed, open) = pipe()?;
         let (records, stderr) = (Some(File::from(records)), Some(File::from(stderr)));
@@ -43,6 +50,7 @@ impl Ears {
             context,
             records,
             stderr,
+            asks: Some(Asks::new(asks)?),
             frames: Frames::default(),
             line: Vec::new(),
             last_line: Arc::clone(&last_line),
@@ -72,6 +80,7 @@ struct Listener {
     context: u64,
     records: Option<File>,
     stderr: Option<File>,
+    asks: Option<Asks>,
     frames: Frames,
     line: Vec<u8>,
     last_line: Arc<Mutex<String>>,
@@ -84,6 +93,7 @@ impl Listener {
             all.extend(
                 [&self.records, &self.stderr].into_iter().flatten().map(|p| PollFd::new(p, PollFlags::IN)),
             );
+            all.extend(self.asks.iter().map(Asks::polled));
             let is_over = match poll(&mut all, None) {
                 Ok(_) => !all[0].revents().is_empty(),
                 Err(_) => false,
@@ -91,6 +101,7 @@ impl Listener {
             let most = if is_over { LEFT } else { 1 };
             self.hear_records(most);
             self.hear_stderr(most);
+            self.hear_asks();
             if is_over {
                 return self.end_line();
             }
@@ -129,6 +140,15 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    fn hear_asks(&mut self) {
+        if let Some(asks) = &mut self.asks
+            && asks.answer(self.context).is_err()
+        {
+            // Whoever asks sees that.
+            self.asks = None;
+        }
     }
 
     fn hear_stderr(&mut self, most: usize) {

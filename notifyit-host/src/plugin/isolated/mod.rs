@@ -11,6 +11,8 @@
 //!                    ◀── Answers ──                  … until all are answered, or 5 ms are over
 //!  flush, shutdown   ── Flush, Shutdown ──▶
 //!  Ears              ◀── records, stop; stderr ──    at any time, on ways of their own
+//!                    ◀── Ask ── Answer ──▶           from any thread of the plugin, one after the other
+//!  Signal, Tally     ── to end ──▶ ◀── figures ──    a pipe, and a file in memory: nobody waits for the other
 //! ```
 //!
 //! **Batches** make up for the price of a switch between processes. They grow while all events of a batch are answered
@@ -29,10 +31,12 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `terms` | what a process is started with, and what it is handed |
 //! | `process` | the host's end |
 //! | `worker` | the process's end |
 //! | `wire` | what goes between them |
 //! | `ears` | the thread that listens to records and stderr |
+//! | `asks` | what the plugin asks of its host, and the answers |
 //! | `in_hand` | which event is in hand |
 //! | `spawner` | the thread that starts the processes |
 //! | `exit` | waits for their ends, and kills what is left |
@@ -40,14 +44,17 @@
 
 pub mod confine;
 pub mod worker;
+mod terms;
 mod process;
 mod wire;
 mod ears;
+mod asks;
 mod in_hand;
 mod spawner;
 mod exit;
 #[cfg(test)]
 pub(crate) mod pretended;
 
-pub(super) use process::{Process, Terms};
+pub(super) use process::Process;
 pub(super) use spawner::Spawner;
+pub(super) use terms::Terms;

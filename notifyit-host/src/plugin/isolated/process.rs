@@ -1,10 +1,9 @@
 //! The host's end of a plugin's process.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, PipeWriter, pipe};
+use std::io::{self, ErrorKind, IoSlice, pipe};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,9 +16,9 @@ use super::ears::Ears;
 use super::exit::{Leader, describe, is_spent, stdout_of_its_own};
 use super::in_hand::InHand;
 use super::spawner::{Spawner, remedy};
-use super::wire::{self, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult};
-use crate::config::Confinement;
-use crate::plugin::services;
+use super::terms::{Terms, Theirs};
+use super::wire::{self, Asked, DESCRIPTORS, Frames, Said, WireEvent, WireResult};
+use crate::plugin::services::Entry;
 use crate::plugin::{Answer, Answers, CreateError, Lost, Reply};
 
 /// The most events in a batch.
@@ -38,25 +37,6 @@ const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a process may take to end by itself when all is said.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);
 
-/// How the processes of an instance are started.
-#[derive(Debug, Clone)]
-pub(in crate::plugin) struct Terms {
-    /// This program.
-    pub(in crate::plugin) program: PathBuf,
-    pub(in crate::plugin) spawner: Arc<Spawner>,
-    /// The instance, to the services.
-    pub(in crate::plugin) context: u64,
-    /// Its configuration, a JSON object.
-    pub(in crate::plugin) config: String,
-    /// How long a call may take.
-    pub(in crate::plugin) timeout: Option<Duration>,
-    pub(in crate::plugin) confinement: Confinement,
-    /// The watched directories.
-    pub(in crate::plugin) roots: Vec<PathBuf>,
-    /// How many events the plugin gets in one call. `None`: it takes one after the other.
-    pub(in crate::plugin) in_flight: Option<u16>,
-}
-
 /// A process with an instance of a plugin. Its drop ends it.
 #[derive(Debug)]
 pub(in crate::plugin) struct Process {
@@ -65,6 +45,8 @@ pub(in crate::plugin) struct Process {
     frames: Frames,
     in_hand: InHand,
     ears: Ears,
+    /// What it is lent. Behind `leader`: what it has counted stands when it has ended.
+    _entry: Entry,
     timeout: Option<Duration>,
     /// Encoded, not sent yet.
     events: Vec<u8>,
@@ -106,12 +88,12 @@ impl Process {
         let failed = |error: io::Error| {
             CreateError::Failed(format!("failed to start a process for it: {error}{}", remedy(&error)))
         };
-        let (mut process, records) = Process::spawn(terms).map_err(failed)?;
+        let (mut process, theirs) = Process::spawn(terms).map_err(failed)?;
         let hello = terms.hello().map_err(failed)?;
         let within = terms.timeout.map_or(START_WITHIN, |timeout| timeout.max(SHORTEST_START));
         let patience = Patience::For(within);
-        let greeted = process.greet(&hello, [records.as_fd(), plugin.as_fd()], patience, is_given_up);
-        drop(records);
+        let greeted = process.greet(&hello, &theirs, plugin, patience, is_given_up);
+        drop(theirs);
         let said = greeted.and_then(|()| process.receive(patience, is_given_up));
         match said {
             Ok((Said::Made(Ok(())), _)) => Ok(process),
@@ -126,20 +108,22 @@ impl Process {
         CreateError::Failed(format!("while it was made, {lost}"))
     }
 
-    /// And what it writes its records to.
-    fn spawn(terms: &Terms) -> io::Result<(Process, PipeWriter)> {
-        let name = services::instance(terms.context);
+    /// And what is to be handed to it.
+    fn spawn(terms: &Terms) -> io::Result<(Process, Theirs)> {
+        let name = terms.grant.name();
+        let (entry, signal, figures) = terms.grant.enter_apart()?;
+        let (asks, their_asks) = UnixStream::pair()?;
         let (channel, theirs) = UnixStream::pair()?;
         let (records, their_records) = pipe()?;
         let (stderr, their_stderr) = pipe()?;
         let in_hand = InHand::new()?;
         let mut command = Command::new(&terms.program);
-        command.args(["__worker", &name]);
+        command.args(["__worker", name]);
         command.stdin(OwnedFd::from(theirs)).stdout(stdout_of_its_own()?).stderr(Stdio::from(their_stderr));
         let child = terms.spawner.spawn(command)?;
         // From here on whatever fails ends it.
         let leader = Leader::new(child);
-        let ears = Ears::start(&name, terms.context, records.into(), stderr.into())?;
+        let ears = Ears::start(name, entry.context(), [records.into(), stderr.into()], asks)?;
         channel.set_read_timeout(Some(TICK))?;
         let process = Process {
             leader,
@@ -147,6 +131,7 @@ impl Process {
             frames: Frames::default(),
             in_hand,
             ears,
+            _entry: entry,
             timeout: terms.timeout,
             events: Vec::new(),
             handed: 0,
@@ -154,19 +139,28 @@ impl Process {
             is_lost: false,
             _spawner: Arc::clone(&terms.spawner),
         };
-        Ok((process, their_records))
+        Ok((process, Theirs { records: their_records, asks: their_asks, signal, figures }))
     }
 
     /// Sends the first frame, as JSON, with the descriptors.
     fn greet(
         &mut self,
         hello: &[u8],
-        [records, plugin]: [BorrowedFd<'_>; 2],
+        theirs: &Theirs,
+        plugin: &File,
         patience: Patience,
         is_given_up: &dyn Fn() -> bool,
     ) -> Result<(), NoAnswer> {
         let length = u32::try_from(hello.len()).map_err(|_| NoAnswer::Ended)?.to_le_bytes();
-        let descriptors: [BorrowedFd<'_>; DESCRIPTORS] = [records, self.in_hand.0.as_fd(), plugin];
+        let Theirs { records, asks, signal, figures } = theirs;
+        let descriptors: [BorrowedFd<'_>; DESCRIPTORS] = [
+            records.as_fd(),
+            self.in_hand.0.as_fd(),
+            plugin.as_fd(),
+            asks.as_fd(),
+            signal.as_fd(),
+            figures.as_fd(),
+        ];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -389,32 +383,18 @@ impl Process {
     }
 }
 
-impl Terms {
-    fn hello(&self) -> io::Result<Vec<u8>> {
-        let hello = Hello {
-            v: VERSION,
-            host: std::process::id(),
-            name: services::instance(self.context),
-            config: self.config.clone(),
-            level: services::most_enabled(),
-            confinement: self.confinement.clone(),
-            roots: self.roots.iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect(),
-            in_flight: self.in_flight,
-        };
-        Ok(serde_json::to_vec(&hello)?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Confinement;
+    use crate::plugin::Services;
 
     /// This program in the place of a worker: why there is no instance.
     fn started(program: &str, config: String, is_given_up: &dyn Fn() -> bool) -> String {
         let terms = Terms {
             program: program.into(),
             spawner: Arc::default(),
-            context: 0,
+            grant: Services::new(|_, _| {}).grant("test"),
             config,
             timeout: Some(Duration::ZERO),
             confinement: Confinement::default(),

@@ -57,7 +57,7 @@ impl Drop for Spawner {
 pub(super) fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EMFILE) => {
-            "; each process takes 7 descriptors of the host: raise its limit (ulimit -n, LimitNOFILE=)"
+            "; each process takes 11 descriptors of the host: raise its limit (ulimit -n, LimitNOFILE=)"
         }
         Some(libc::EAGAIN) => "; raise the limit of processes (ulimit -u, TasksMax=)",
         _ => "",

@@ -12,7 +12,7 @@ use crate::config::Confinement;
 use crate::plugin::CreateError;
 
 /// Of the first frame. Another one cannot come but by a mistake.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// A longer frame is garbage. 256 answers with messages of [`LONGEST`] fit.
 const LONGEST_FRAME: usize = 64 * 1024 * 1024;
 /// Messages are cut to this many bytes, and so are records.
@@ -38,8 +38,9 @@ pub(super) struct Hello {
     pub(super) in_flight: Option<u16>,
 }
 
-/// The records' way to the host; the file that says which event is in hand; the plugin.
-pub(super) const DESCRIPTORS: usize = 3;
+/// The records' way to the host; the file that says which event is in hand; the plugin; the way of what it asks; what
+/// tells it to end; the file of its figures.
+pub(super) const DESCRIPTORS: usize = 6;
 
 /// What the host asks for.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -76,6 +77,23 @@ pub(super) enum Aside<'a> {
         #[serde(borrow)]
         result: WireResult<'a>,
     },
+}
+
+/// What the plugin asks of the host, on a way of its own: see [`asks`](notifyit_plugin_api::abi::asks). The answer is a
+/// frame, too.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ask<'a> {
+    pub(super) operation: u32,
+    #[serde(with = "serde_bytes")]
+    pub(super) payload: &'a [u8],
+}
+
+/// The host's answer to an [`Ask`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answered<'a> {
+    pub(super) status: u32,
+    #[serde(with = "serde_bytes")]
+    pub(super) payload: &'a [u8],
 }
 
 /// [`EventRaw`].
@@ -346,6 +364,7 @@ mod tests {
             }
             let mut body = garbage.as_slice();
             let _ = get::<Aside<'_>>(&mut body);
+            let _ = get::<Ask<'_>>(&mut garbage.as_slice());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::{self, IoSliceMut, PipeWriter, Read, Write};
+use std::io::{self, IoSliceMut, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
@@ -21,12 +21,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register;
 use signal_hook::low_level::exit;
 
+use super::asks::Asking;
 use super::confine::{close_others, confine};
 use super::in_hand::InHand;
 use super::wire::{
     self, Aside, Asked, DESCRIPTORS, Frames, Hello, Said, VERSION, WireEvent, WireResult, cut, frame,
     garbage, put,
 };
+use crate::plugin::services::{Grant, Signal, Tally, ToHost};
 use crate::plugin::{CreateError, Services, batch, load, services, tickets};
 
 /// After so long a batch is answered as far as it has come. What is left goes back to the host.
@@ -56,11 +58,15 @@ pub fn serve() -> Result<Infallible> {
     let mut kept: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     kept.push(channel.as_raw_fd());
     close_others(&kept).context("failed to close what others have left open")?;
-    let [records, in_hand, plugin] = descriptors;
+    let [records, in_hand, plugin, asks, signal, figures] = descriptors;
     let (in_hand, process) = (InHand(File::from(in_hand)), std::process::id());
     let (frames, in_flight) = (Frames::default(), hello.in_flight);
     let mut ways = Ways { channel, frames, in_hand, process, in_flight };
-    let made = make(&hello, records, &plugin);
+    let grant = speak_to_host(&hello, records, asks);
+    let signal = Signal::of_host(PipeReader::from(signal)).context("failed to make a pipe")?;
+    // For as long as the process.
+    let entry = grant.enters(signal, Tally::in_file(File::from(figures)));
+    let made = make(&hello, &plugin, entry.context());
     let (handler, said) = match made {
         Ok(handler) => (Some(handler), Said::Made(Ok(()))),
         Err(error) => (None, Said::Made(Err(error))),
@@ -151,23 +157,30 @@ fn one(result: &CallResult, answers: &mut Vec<u8>) -> io::Result<u32> {
     put(answers, &WireResult::of(result)).map(|()| 1)
 }
 
-fn make(hello: &Hello, records: OwnedFd, plugin: &OwnedFd) -> Result<HandlerBox, CreateError> {
+/// Opens the ways of what the plugin says and asks, and says who it is.
+fn speak_to_host(hello: &Hello, records: OwnedFd, asks: OwnedFd) -> Grant {
     let records = Arc::new(Mutex::new(PipeWriter::from(records)));
-    let roots: Vec<PathBuf> =
-        hello.roots.iter().map(|root| PathBuf::from(OsString::from_vec(root.clone()))).collect();
-    let notices = confine(&hello.confinement, &roots, hello.host, plugin).map_err(CreateError::Failed)?;
-    let to = Arc::clone(&records);
-    services::send_records(hello.level, move |level, message| {
-        tell(&to, &Aside::Record { level, message: cut(message) });
+    let (to, asking) = (Arc::clone(&records), Asking::new(UnixStream::from(asks)));
+    services::go_to_host(ToHost {
+        most: hello.level,
+        log: Box::new(move |level, message| tell(&to, &Aside::Record { level, message: cut(message) })),
+        ask: Box::new(move |operation, payload| asking.ask(operation, payload)),
     });
-    notices.iter().for_each(|notice| services::log(0, WARN, notice));
     let to = Arc::clone(&records);
     tickets::send(move |ticket, result| {
         tell(&to, &Aside::Completed { ticket, result: WireResult::of(result) });
     });
     let services = Services::new(move |_, reason| tell(&records, &Aside::Stop { reason: cut(reason) }));
+    services.grant(&hello.name)
+}
+
+fn make(hello: &Hello, plugin: &OwnedFd, context: u64) -> Result<HandlerBox, CreateError> {
+    let roots: Vec<PathBuf> =
+        hello.roots.iter().map(|root| PathBuf::from(OsString::from_vec(root.clone()))).collect();
+    let notices = confine(&hello.confinement, &roots, hello.host, plugin).map_err(CreateError::Failed)?;
+    notices.iter().for_each(|notice| services::log(context, WARN, notice));
     let file = format!("/proc/self/fd/{}", plugin.as_raw_fd());
-    load::create_here(Path::new(&file), services.register(&hello.name), &hello.config)
+    load::create_here(Path::new(&file), context, &hello.config)
 }
 
 const WARN: u32 = 2;

@@ -91,7 +91,7 @@ impl World {
             rescans,
         );
         let lane = Arc::new(lane);
-        let create: Arc<Create> = Arc::from(self.create());
+        let create = Arc::new(self.create());
         let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
         worker.make_instance().unwrap();
         worker.open_tickets();
@@ -112,11 +112,11 @@ impl World {
         self.carry_out(&Order::Start { nodes });
     }
 
-    pub(super) fn create(&self) -> Box<Create> {
+    pub(super) fn create(&self) -> Create {
         let (library, isolation) = (self.library.clone(), self.isolation);
-        let context = Services::new(|_, _| {}).register("test");
-        Box::new(move |_| {
-            let instance = library.create(context, "{}")?;
+        let grant = Services::new(|_, _| {}).grant("test");
+        Create::bare(move |_| {
+            let instance = library.lend(&grant, "{}")?;
             Ok(if isolation == Isolation::Process { instance.pretend_isolated(fate) } else { instance })
         })
     }
