@@ -42,26 +42,28 @@ fn each_version_of_the_host_runs_each_of_the_plugin() {
     }
     // What the plugin knows of the host, and what a later host knows of the library and the handler.
     let (old, previous, today, next) = (v1_0::HOST, v1_1::HOST, today::HOST, next::HOST);
+    let alpha = r#"Some("alpha")"#;
     let cases = [
         (&old, "older", "nothing", None),
         (&old, "previous", "None", None),
-        (&old, "today", "None", None),
+        (&old, "today", &format!("None, {NO_STORE}, stopping false"), None),
         (&old, "newer", "None None", None),
         (&previous, "older", "nothing", None),
         (&previous, "previous", r#"Some("alpha")"#, None),
-        (&previous, "today", r#"Some("alpha")"#, None),
+        (&previous, "today", &format!("{alpha}, {NO_STORE}, stopping false"), None),
         (&previous, "newer", r#"Some("alpha") None"#, None),
         (&today, "older", "nothing", None),
         (&today, "previous", r#"Some("alpha")"#, None),
-        (&today, "today", r#"Some("alpha")"#, None),
+        (&today, "today", &format!("{alpha}, a store, stopping true"), None),
         (&today, "newer", r#"Some("alpha") None"#, None),
         (&next, "older", "nothing", Some((None, 0))),
         (&next, "previous", r#"Some("alpha")"#, Some((None, 0))),
-        (&next, "today", r#"Some("alpha")"#, Some((None, 0))),
+        (&next, "today", &format!("{alpha}, a store, stopping true"), Some((None, 0))),
         (&next, "newer", r#"Some("alpha") Some(7)"#, Some((Some(7), 9))),
     ];
     let place = tempfile::tempdir().unwrap();
     let mut logs: Option<Vec<String>> = None;
+    let mut without_figures = Vec::new();
     for (host, plugin, knows, later) in cases {
         let case = format!("{plugin} on a host of {}", host.version);
         let told = {
@@ -75,8 +77,14 @@ fn each_version_of_the_host_runs_each_of_the_plugin() {
         let made = format!("6 3 made, knows {knows}");
         assert_eq!(said.iter().filter(|line| **line == made).count(), ANSWERS.len(), "{case}: {said:#?}");
         said.retain(|line| *line != made);
+        without_figures.extend(said.extract_if(.., |line| line.contains("figures of a plugin's own")));
         assert_eq!(&said, logs.get_or_insert_with(|| said.clone()), "{case}");
     }
+    assert_eq!(
+        without_figures,
+        [format!("6 2 {}", NO_STORE.replace("store", "figures of a plugin's own"))],
+        "once"
+    );
 }
 
 #[test]
@@ -92,6 +100,9 @@ fn a_host_that_takes_no_deferred_verdict_has_a_clear_answer() {
         assert_eq!(told.answers, [format!("0, {answer}, 0 0 0, 0 0 0")], "{}", host.version);
     }
 }
+
+/// What a plugin is told that asks an older host for its store.
+const NO_STORE: &str = "the host is older than 1.2 of notifyit-plugin-api: it has no store; update notifyit";
 
 /// For the text of a file what `create`, `on_event`, `flush` and `shutdown` answer, the latter not asked after a panic.
 const ANSWERS: [(&str, &str); 5] = [
@@ -152,6 +163,7 @@ fn older_and_newer_plugins_of_all_compilers_run_side_by_side() {
         let knows = match name.split('-').next() {
             Some("older") => "nothing".to_owned(),
             Some("newer") => format!("Some({name:?}) None"),
+            Some("today") => format!("Some({name:?}), no state directory"),
             _ => format!("Some({name:?})"),
         };
         assert_eq!(lines(&format!("made, knows {knows}")), 2, "{name}: made anew after the panic");

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use notifyit_tests::Running;
 
 use crate::mounts::Mount;
+use crate::services::{answers, keeping};
 use crate::state::{Site, stopped};
 
 /// A site whose state directory is on a small disk, and the file that fills it.
@@ -71,4 +72,24 @@ fn a_host_whose_disk_is_full_stops_and_starts_and_loses_no_file() {
     let host = site.host().start();
     site.wait_for(&host, "down");
     stopped(host);
+}
+
+#[test]
+fn a_plugins_store_says_so_and_goes_on_when_there_is_room() {
+    let host = keeping();
+    let options = ["-t", "tmpfs", "-o", "size=16m", "tmpfs"].map(OsStr::new);
+    let Some(_disk) = Mount::new("mount", &options, &host.temp().join("state")) else { return };
+    let host = host.start();
+    answers(&host, "a", "put k one", "done");
+    let filler = host.temp().join("state/filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    for size in [1 << 16, 1 << 12, 1] {
+        while file.write_all(&vec![7; size]).is_ok() {}
+    }
+    host.write("full", "fill");
+    host.logged(&["asks", "plugins' stores", "No space left"]);
+    fs::remove_file(&filler).unwrap();
+    // What is tried again fills the disk once more; what it has put is there all the same.
+    answers(&host, "b", "get k", "one");
+    host.stop();
 }

@@ -29,3 +29,4 @@ mod refused;
 mod zoo;
 mod in_flight;
 mod probe;
+mod services;

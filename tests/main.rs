@@ -46,6 +46,7 @@ mod cookbook;
 mod config;
 mod check;
 mod schema;
+mod services;
 mod cli;
 mod side_by_side;
 mod readme;

@@ -57,6 +57,28 @@ extern "C" fn later(context: u64) -> u64 {
 /// No event has a ticket, so that nothing is said under one.
 extern "C" fn nothing<R>(_: u64, _: u64, _: R) {}
 
+/// Of what can be asked for it has the store, and what it answers to the stop signal. (Since 1.2.)
+macro_rules! ask {
+    ($name:ident, $api:ident) => {
+        mod $name {
+            use $api::abi::asks::{STOPPING, STORE_OPEN};
+            use $api::abi::{Bytes, ControlResult, DONE, UNKNOWN_OPERATION};
+
+            pub(super) extern "C" fn ask(context: u64, operation: u32, _: Bytes<'_>) -> ControlResult {
+                let (status, payload) = match operation {
+                    STORE_OPEN => (DONE, vec![]),
+                    STOPPING => (DONE, vec![u8::from(context == 6)]),
+                    _ => (UNKNOWN_OPERATION, vec![]),
+                };
+                ControlResult { status, payload: payload.into() }
+            }
+        }
+    };
+}
+
+ask!(today_asked, notifyit_plugin_api);
+ask!(next_asked, notifyit_plugin_api_next);
+
 /// `$has` are the functions that the host lends beside those of 1.0, `$later` is what it asks of a later plugin.
 macro_rules! host {
     ($name:ident, $api:ident, lends { $($has:ident $(: $is:expr)?),* }, |$module:ident, $handler:ident| $later:expr) => {
@@ -177,7 +199,15 @@ macro_rules! host {
 
 host!(v1_0, notifyit_plugin_api_1_0, lends {}, |_module, _handler| None);
 host!(v1_1, notifyit_plugin_api_1_1, lends { instance }, |_module, _handler| None);
-host!(today, notifyit_plugin_api, lends { instance, complete: nothing }, |_module, _handler| None);
-host!(next, notifyit_plugin_api_next, lends { instance, complete: nothing, later }, |module, handler| {
-    Some((module.later().map(|later| later()), handler.later(8)))
-});
+host!(
+    today,
+    notifyit_plugin_api,
+    lends { instance, complete: nothing, ask: today_asked::ask },
+    |_module, _handler| None
+);
+host!(
+    next,
+    notifyit_plugin_api_next,
+    lends { instance, complete: nothing, ask: next_asked::ask, later },
+    |module, handler| { Some((module.later().map(|later| later()), handler.later(8))) }
+);

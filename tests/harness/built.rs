@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-const PACKAGES: [&str; 26] = [
+const PACKAGES: [&str; 27] = [
     "notifyit-host",
     "notifyit-print",
     "notifyit-exec",
@@ -35,6 +35,7 @@ const PACKAGES: [&str; 26] = [
     "notifyit-previous",
     "notifyit-today",
     "notifyit-newer",
+    "notifyit-asks",
 ];
 
 /// The built host.

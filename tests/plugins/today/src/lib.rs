@@ -11,5 +11,7 @@ notifyit_plugin_api::export_plugin!(plugin::Minor);
 
 /// What can be known of the host by this version of the API.
 fn knows(host: notifyit_plugin_api::Host) -> String {
-    format!("{:?}", host.instance())
+    let store = host.store().map_or_else(|error| error.to_string(), |_| "a store".to_owned());
+    host.count("made", 1);
+    format!("{:?}, {store}, stopping {}", host.instance(), host.stopping())
 }
