@@ -73,10 +73,11 @@
 //! 7. **Replaced.** When a newer file takes the place of this one, instances of the new code are made beside the old ones
 //!    (3). Between two events they take over: the old instance is flushed (5) and ends (8). So for a moment there are two of
 //!    them.
-//! 8. **Ended.** When the host stops, or the file is removed, comes [`Plugin::shutdown`], and the instance is dropped. The
-//!    library itself stays loaded until the process ends; threads that you have started are yours to end.
+//! 8. **Ended.** When the host stops, or the file is removed, [`Host::stopping`] turns true, for a call that takes long; then
+//!    comes [`Plugin::shutdown`], and the instance is dropped. The library itself stays loaded until the process ends; threads
+//!    that you have started are yours to end ([`Host::wait_for_stop`]).
 //!
-//! Nothing of an instance outlives it but what you write somewhere. The host remembers which files are finished, and after a
+//! Nothing of an instance outlives it but what you write somewhere, into its [`Store`] for one. The host remembers which files are finished, and after a
 //! start it delivers those that are not. A file can come twice ([`Event::id`] tells), never not at all.
 //!
 //! A handler that writes to the very file that it handles says so with [`Event::rewrote`], or it gets it again.

@@ -100,9 +100,9 @@ impl Client {
             None => {
                 // A thread that an instance has left behind: what it counts counts.
                 let late = Tally::default();
-                let left_out = late.take(operation, payload);
+                late.take(operation, payload);
                 entries.past.add_counters(&late.metrics());
-                left_out
+                None
             }
         }
     }

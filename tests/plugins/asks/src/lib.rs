@@ -87,7 +87,10 @@ impl Asks {
             }
             ["fill"] => {
                 let (store, value) = (self.host.store()?, vec![7; 1 << 20]);
-                (0_u8..100).try_for_each(|n| store.put([n], &value))?;
+                for n in 0_u8..100 {
+                    store.put([n], &value)?;
+                    log::info!("filled {n}");
+                }
             }
             ["count", name, number] => self.host.count(name, number.parse()?),
             ["gauge", name, number] => self.host.gauge(name, number.parse()?),
