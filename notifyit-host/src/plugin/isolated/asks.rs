@@ -33,7 +33,8 @@ impl Asks {
         PollFd::new(&self.stream, flags)
     }
 
-    /// Answers what is there, as the instance with this context.
+    /// Answers what is there, as the instance with this context; not without end. (Who asks waits for the answer: what is left
+    /// behind that comes of no plugin that is in its senses.)
     ///
     /// # Errors
     ///
@@ -43,13 +44,11 @@ impl Asks {
             if !self.send()? {
                 return Ok(());
             }
-            while let Some(mut body) = self.frames.next()? {
+            if let Some(mut body) = self.frames.next()? {
                 let Ask { operation, payload } = get(&mut body)?;
                 let (status, payload) = services::ask_host(context, operation, payload);
                 self.rest = frame(&Answered { status, payload: &payload }, &[])?;
-                if !self.send()? {
-                    return Ok(());
-                }
+                continue;
             }
             match self.frames.read(&mut self.stream) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -113,5 +112,65 @@ impl Asking {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Services;
+    use notifyit_plugin_api::abi::asks::{STORE_GET, STORE_PUT, pair};
+    use notifyit_plugin_api::abi::{DONE, UNKNOWN_OPERATION};
+    use std::thread;
+
+    /// A process that does this, and the host's end, until the other is gone.
+    fn answered(process: impl FnOnce(UnixStream) + Send) -> io::Error {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = Services::with_state(|_, _| {}, Some(dir.path())).grant("p").enter().unwrap();
+        let (host, theirs) = UnixStream::pair().unwrap();
+        let mut asks = Asks::new(host).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| process(theirs));
+            loop {
+                rustix::event::poll(&mut [asks.polled()], None).unwrap();
+                if let Err(error) = asks.answer(entry.context()) {
+                    // Whoever waits for an answer is to see it.
+                    drop(asks);
+                    return error;
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn each_thread_of_a_process_gets_its_own_answer_whatever_its_length() {
+        let end = answered(|stream| {
+            let asking = Asking::new(stream);
+            thread::scope(|scope| {
+                for n in 0..4_u8 {
+                    let asking = &asking;
+                    scope.spawn(move || {
+                        let value = vec![n; 300_000];
+                        for _ in 0..3 {
+                            assert_eq!(asking.ask(STORE_PUT, &pair(&[n], &value)), (DONE, vec![]));
+                            assert_eq!(asking.ask(STORE_GET, &[n]), (DONE, [&[1], &value[..]].concat()));
+                        }
+                    });
+                }
+            });
+            assert_eq!(asking.ask(999, b"").0, UNKNOWN_OPERATION);
+        });
+        assert_eq!(end.kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn garbage_ends_it_and_who_waits_hears_of_that() {
+        let end = answered(|mut stream| {
+            stream.write_all(&[0xff; 64]).unwrap();
+            let (status, message) = Asking::new(stream).ask(STORE_GET, b"k");
+            assert_eq!(status, RETRY);
+            assert!(String::from_utf8(message).unwrap().starts_with("failed to ask the host: "));
+        });
+        assert_eq!(end.kind(), ErrorKind::InvalidData);
     }
 }
