@@ -205,9 +205,7 @@ host!(
     lends { instance, complete: nothing, ask: today_asked::ask },
     |_module, _handler| None
 );
-host!(
-    next,
-    notifyit_plugin_api_next,
-    lends { instance, complete: nothing, ask: next_asked::ask, later },
-    |module, handler| { Some((module.later().map(|later| later()), handler.later(8))) }
-);
+host! {
+    next, notifyit_plugin_api_next, lends { instance, complete: nothing, ask: next_asked::ask, later },
+    |module, handler| Some((module.later().map(|later| later()), handler.later(8)))
+}
