@@ -41,7 +41,7 @@ impl PluginLibrary {
     /// # Errors
     ///
     /// As [`PluginLibrary::create`]; too many open files.
-    pub(super) fn lend(&self, grant: &Grant, config_json: &str) -> Result<Instance, CreateError> {
+    pub(crate) fn lend(&self, grant: &Grant, config_json: &str) -> Result<Instance, CreateError> {
         let entry = grant.enter();
         let entry =
             entry.map_err(|error| CreateError::Failed(format!("failed to lend it anything: {error}")))?;

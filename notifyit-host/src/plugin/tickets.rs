@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn a_verdict_goes_to_its_worker_and_nobody_elses_does() {
         let services = Services::new(|_, _| {});
-        let (own, other) = (services.register("own"), services.register("other"));
+        let entries = ["own", "other"].map(|name| services.grant(name).enter().unwrap());
+        let [own, other] = entries.each_ref().map(|entry| entry.context());
         let heard: Arc<Mutex<Vec<(u64, Answer)>>> = Arc::default();
         let to = Arc::clone(&heard);
         let mut tickets =
