@@ -147,6 +147,29 @@ fn a_failed_flush_makes_its_burst_a_retry() {
     host.stop().success();
 }
 
+#[test]
+fn a_flush_that_fails_because_something_is_away_costs_no_file_an_attempt() {
+    let host = recorder(r#"{first="10ms",attempts=1}"#).set("recorder.failing_flushes=2");
+    let host = host.set("recorder.away=true").start();
+    host.write("a.txt", "x");
+    host.logged(&["recorder", "pauses", "it is unavailable: failed to flush: told to be away"]);
+    let attempts = host.answered("recorder", "a.txt", 3);
+    assert_eq!(attempts.iter().map(|attempt| attempt.attempt).collect::<Vec<_>>(), [1, 1, 1]);
+    host.logged(&["recorder", "works again"]);
+    host.stop().success();
+}
+
+#[test]
+fn what_is_away_is_left_alone_for_as_long_as_the_plugin_asks() {
+    let host = recorder(r#"{first="1ms",max="1ms"}"#).start();
+    host.write("a.away300ms.txt", "x");
+    let attempts = host.answered("recorder", "a.away300ms.txt", 2);
+    assert_eq!(says(&attempts), ["retry", "done"]);
+    let waited = attempts[1].at.saturating_sub(attempts[0].at);
+    assert!(waited >= Duration::from_millis(300), "{waited:?}");
+    host.stop().success();
+}
+
 /// Thirty files that all fail.
 fn a_lane_in_trouble() -> (Running, std::path::PathBuf) {
     let host = recorder(r#"{first="20ms",max="200ms"}"#).set("recorder.fail_while='{temp}/broken'");

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::pause::Change;
+use notifyit_plugin_api::Blame;
+
+use super::pause::{Change, Why};
 use super::worker::Worker;
 use crate::plugin::{Lost, Reply};
 use crate::source::rescan::Order;
@@ -55,16 +57,25 @@ impl Worker {
             }
             Reply::Lost(lost) => {
                 self.lose_instance(&lost);
-                self.undo_burst(&format!("failed to flush: {lost}"));
+                self.undo_burst(&format!("failed to flush: {lost}"), None);
             }
-            Reply::Deferred => self.undo_burst("failed to flush"),
-            Reply::Retry { message, .. } | Reply::Reject { message } => {
-                self.undo_burst(&format!("failed to flush: {message}"));
+            Reply::Deferred => self.undo_burst("failed to flush", None),
+            Reply::Retry { message, after, blame: Blame::Plugin } => {
+                let message = format!("failed to flush: {message}");
+                self.lane.breaks(Instant::now(), Why::Unavailable(&message, after));
+                self.redo_burst();
+            }
+            Reply::Retry { message, after, blame: Blame::File } => {
+                self.undo_burst(&format!("failed to flush: {message}"), after);
+            }
+            Reply::Reject { message } => {
+                self.undo_burst(&format!("failed to flush: {message}"), None);
             }
         }
     }
 
-    /// What an instance that is no more had not flushed is handled anew, by no fault of its own.
+    /// What was done and is not safe is handled anew, by no fault of its own: the instance is no more, or what it writes to is
+    /// away.
     pub(super) fn redo_burst(&mut self) {
         let now = Instant::now();
         for work in std::mem::take(&mut self.burst) {
@@ -72,10 +83,10 @@ impl Worker {
         }
     }
 
-    pub(super) fn undo_burst(&mut self, message: &str) {
+    fn undo_burst(&mut self, message: &str, after: Option<Duration>) {
         for work in std::mem::take(&mut self.burst) {
             self.attempt.locate(&work.event);
-            self.failed(work, VecDeque::new(), message, None);
+            self.failed(work, VecDeque::new(), message, after);
         }
     }
 }

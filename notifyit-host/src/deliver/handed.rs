@@ -157,7 +157,9 @@ impl Worker {
                 self.worked();
                 self.end(&work, &Outcome::Rejected(message), behind);
             }
-            Reply::Retry { message, blame: Blame::Plugin, .. } => self.unavailable(work, behind, &message),
+            Reply::Retry { message, after, blame: Blame::Plugin } => {
+                self.unavailable(work, behind, &message, after);
+            }
             Reply::Retry { message, after, blame: Blame::File } => self.failed(work, behind, &message, after),
             Reply::Lost(lost) => {
                 let has_died = matches!(lost, Lost::Died(_));

@@ -50,8 +50,8 @@ struct Paused {
 pub(super) enum Why<'a> {
     /// One file after the other has failed: what the last one's error was.
     Files(&'a str),
-    /// The plugin says that no file would work.
-    Unavailable(&'a str),
+    /// The plugin says that no file would work, and perhaps for how long.
+    Unavailable(&'a str, Option<Duration>),
     /// An instance was lost between two events.
     Lost(&'a Lost),
     /// There is no new instance.
@@ -183,7 +183,11 @@ impl State {
             return Change::None;
         }
         let (tries, since) = self.paused.as_ref().map_or((1, now), |paused| (paused.tries + 1, paused.since));
-        let pause = policy.pause(tries, None, 1.0).min(LONGEST);
+        let asked = match why {
+            Why::Unavailable(_, asked) => policy.wait_as_asked(asked),
+            _ => Duration::ZERO,
+        };
+        let pause = policy.pause(tries, None, 1.0).min(LONGEST).max(asked);
         self.paused = Some(Paused { since, until: now + pause, tries, probing: false, why: why.to_string() });
         if tries == 1 { Change::Pauses(pause) } else { Change::StillPauses(pause) }
     }
@@ -205,7 +209,7 @@ impl fmt::Display for Why<'_> {
             Why::Files(message) => {
                 write!(f, "one file after the other failed, the last: {}", one_line(message))
             }
-            Why::Unavailable(message) => write!(f, "it is unavailable: {}", one_line(message)),
+            Why::Unavailable(message, _) => write!(f, "it is unavailable: {}", one_line(message)),
             Why::Lost(lost) => write!(f, "it had no event in hand: {}", one_line(&lost.to_string())),
             Why::NotMade(message) => write!(f, "it cannot be made anew: {}", one_line(message)),
         }

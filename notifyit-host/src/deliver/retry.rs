@@ -29,14 +29,18 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// The pause behind failed attempt number `attempt` (from 1). `jitter` in 0..1 spreads it over the upper half,
-    /// so that what failed together is not tried together for ever. What the plugin asked for is not waited for beyond the
-    /// time in which the event would be given up.
+    /// so that what failed together is not tried together for ever.
     pub fn pause(&self, attempt: u32, asked: Option<Duration>, jitter: f64) -> Duration {
         let doubled =
             self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
         let capped = doubled.min(self.max);
         let spread = capped.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0);
-        spread.max(asked.unwrap_or(Duration::ZERO).min(self.within.max(self.max)))
+        spread.max(self.wait_as_asked(asked))
+    }
+
+    /// For what the plugin has asked for is not waited beyond the time in which an event would be given up.
+    pub(super) fn wait_as_asked(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(Duration::ZERO).min(self.within.max(self.max))
     }
 
     /// Is it over after this failed attempt?

@@ -62,10 +62,16 @@ impl Worker {
     }
 
     /// The plugin says that no file would work.
-    pub(super) fn unavailable(&mut self, work: Work, behind: VecDeque<FileEvent>, message: &str) {
+    pub(super) fn unavailable(
+        &mut self,
+        work: Work,
+        behind: VecDeque<FileEvent>,
+        message: &str,
+        after: Option<Duration>,
+    ) {
         let now = Instant::now();
         self.lane.account.failed();
-        self.lane.breaks(now, Why::Unavailable(message));
+        self.lane.breaks(now, Why::Unavailable(message, after));
         self.put_off(work, now, behind);
     }
 

@@ -12,6 +12,7 @@
 //! | `slow50ms` | takes that long |
 //! | `retry`, `retry3` | an error, always or in the first three attempts |
 //! | `after200ms` | in the first attempt an error with `RetryAfter` |
+//! | `away200ms` | at first, once, an error with `Unavailable` and `RetryAfter` |
 //! | `reject` | an error with `Reject` |
 //! | `panic` | in the first attempt a panic |
 //!
@@ -30,13 +31,14 @@ use std::env::var_os;
 use std::fs::{File, OpenOptions, read_link, rename};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use notifyit_plugin_api::serde_json::{Value, from_str};
 use notifyit_plugin_api::{
-    Context, Event, Host, Plugin, Reject, Result, RetryAfter, bail, config, export_plugin, json, log,
+    Context, Error, Event, Host, Plugin, Reject, Result, RetryAfter, Unavailable, bail, config,
+    export_plugin, json, log,
 };
 
 #[config]
@@ -59,12 +61,17 @@ struct Config {
     /// How many calls of `flush` fail, in each instance.
     #[serde(default)]
     failing_flushes: u32,
+    /// They fail because what it writes to is away.
+    #[serde(default)]
+    away: bool,
     /// What was done is written down by `flush`, not before.
     #[serde(default)]
     buffered: bool,
     /// While this file exists, no `flush` comes back or has written anything.
     hold_flush: Option<PathBuf>,
 }
+
+static WAS_AWAY: AtomicBool = AtomicBool::new(false);
 
 /// Stands in the library's file as it is.
 #[used]
@@ -135,6 +142,9 @@ impl Plugin for Recorder {
         if self.config.failing_flushes > 0 {
             self.config.failing_flushes -= 1;
             self.record("flush failed", Value::Null, Value::Null)?;
+            if self.config.away {
+                bail!(Unavailable::new("told to be away"));
+            }
             bail!("the flush failed");
         }
         if !self.buffer.is_empty() {
@@ -178,6 +188,10 @@ impl Recorder {
                 }
                 ("after", Some(millis)) if event.attempt() == 1 => {
                     bail!(RetryAfter(Duration::from_millis(millis)));
+                }
+                ("away", Some(millis)) if !WAS_AWAY.swap(true, Ordering::Relaxed) => {
+                    let after = RetryAfter(Duration::from_millis(millis));
+                    return Err(Error::new(Unavailable::new("told to be away")).context(after));
                 }
                 ("panic", _) if event.attempt() == 1 => panic!("told to panic"),
                 ("reject", _) => bail!(Reject::new("told to reject")),
