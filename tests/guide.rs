@@ -37,9 +37,11 @@ const REFUSING: [&str; 14] = [
 ];
 
 /// What stands there and is said to no user.
-const INTERNAL: [&str; 4] = [
+const INTERNAL: [&str; 6] = [
     "it is isolated",                 // a test's
     "nobody asked for it",            // a prober of the tests'
+    "the host has panicked",          // a plugin is told so, should it ever be
+    "it has panicked",                // the same of a thread of the host's
     "the child has no process id",    // no user has seen that
     "cannot open shared object file", // the linker's own words, which are looked for
 ];

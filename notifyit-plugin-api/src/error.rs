@@ -60,7 +60,8 @@ impl std::error::Error for RetryAfter {}
 ///
 /// The host pauses the plugin at once and tries one file at a time until one works; no file loses an attempt by it.
 /// Works like [`Reject`], anywhere in an error's chain, and like it may be made on any thread. A [`Reject`] in the same chain
-/// wins. From `new` and `flush` it is an error like any other.
+/// wins. With a [`RetryAfter`] in the chain the pause is that long at least. From `flush` it says so of the whole
+/// burst; from `new` it is an error like any other.
 #[derive(Debug, Clone)]
 pub struct Unavailable(String);
 

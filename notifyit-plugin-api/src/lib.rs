@@ -65,13 +65,17 @@
 //!    [`Plugin::on_event`]; events of one path always go to the same instance, in order. What it returns is the
 //!    [`Verdict`]: done; or try again later, which is every error ([`RetryAfter`]: not before this time;
 //!    [`Unavailable`]: no file would have worked); or never again ([`Reject`]).
+//!    Who wants many events at a time says so ([`Plugin::IN_FLIGHT`]), and gets what waits in one call
+//!    ([`Plugin::on_batch`]), or returns at once and says later what became of an event, on whatever thread
+//!    ([`Event::defer`]). Order holds all the same: the next event of a path waits for the verdict on the one before.
 //! 5. **Flushed.** When no event is waiting, and at the latest after 1,024 of them, comes [`Plugin::flush`]: what came since
 //!    the last one is a *burst*. Only when this returns `Ok` are the burst's files finished; a host that is killed before delivers
-//!    them again. If you buffer nothing, there is nothing to write.
+//!    them again. If you buffer nothing, there is nothing to write. (A [`Deferred`] verdict is for what is safe already, and no
+//!    flush is waited for.)
 //! 6. **Panicked**, perhaps, in any of these. The panic is caught and logged with its place; the instance is dropped, a new one
-//!    is made (3), and the event is tried again, as is what was not flushed.
+//!    is made (3), and the event is tried again, as is what was not flushed. Deferred verdicts stay good.
 //! 7. **Replaced.** When a newer file takes the place of this one, instances of the new code are made beside the old ones
-//!    (3). Between two events they take over: the old instance is flushed (5) and ends (8). So for a moment there are two of
+//!    (3). Between two events, when no verdict is to come any more, they take over: the old instance is flushed (5) and ends (8). So for a moment there are two of
 //!    them.
 //! 8. **Ended.** When the host stops, or the file is removed, [`Host::stopping`] turns true, for a call that takes long; then
 //!    comes [`Plugin::shutdown`], and the instance is dropped. The library itself stays loaded until the process ends; threads
@@ -87,12 +91,13 @@
 //! | | is called by the host | on |
 //! |---|---|---|
 //! | [`Plugin::new`] | before the first event, and after a panic | the worker's thread, or another of the host's (7) |
-//! | [`Plugin::on_event`], [`Plugin::flush`] | one after the other, never two at once | the worker's thread |
+//! | [`Plugin::on_event`], [`Plugin::on_batch`], [`Plugin::flush`] | one after the other, never two at once | the worker's thread |
 //! | [`Plugin::shutdown`], `Drop` | once, at the end; after a panic only `Drop` | the worker's thread, or that of `new` if no event came |
 //!
 //! | | may be called by you | from |
 //! |---|---|---|
-//! | all of [`Event`] | during `on_event`: an event cannot be kept | any thread that ends before `on_event` does |
+//! | all of [`Event`] | during `on_event` or `on_batch`: an event cannot be kept | any thread that ends before the call does |
+//! | [`Deferred::complete`], its `Drop` | once, at any time | any thread or task |
 //! | all of [`Host`] | from `new` until the process ends | any thread; only [`Host::wait_for_stop`] waits |
 //! | all of [`Store`] | the same, in `shutdown` too | any thread; waits for the disk |
 //! | `log`'s macros | at any time | any thread; one of your own calls [`Host::attach_thread`] first |

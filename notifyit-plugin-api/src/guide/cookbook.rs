@@ -62,8 +62,9 @@
 //!
 //! `Unavailable` of what is one file's fault keeps that file for ever; a `Reject` of what is none's makes dead letters of all
 //! that come meanwhile. So take care with functions that `new` calls, too: there a `Reject` says that the configuration is
-//! wrong, and in `on_event` it gives up the file. All errors of `flush` are alike: the burst is tried again, and each of its
-//! files has lost an attempt. What can be found out in `on_event` is better found out there.
+//! wrong, and in `on_event` it gives up the file. An error of `flush` has the burst tried again, and each of its files has lost
+//! an attempt, but for `Unavailable`; a `Reject` there is an error like any other. What can be found out in `on_event` is better
+//! found out there.
 //!
 //! **They read a state at the first event, not in `new`.** Where newer code takes over, its instance is made while the
 //! older one still works ([7](crate#a-plugins-life)); the older one is flushed and has ended when the first event comes.

@@ -166,6 +166,7 @@
 //! | ``failed to become the user `…`: …`` | the host has no right to | `only a host that is root can do that` |
 //! | ``the user `…` can become root again`` | the kernel has not taken the rights away | report it |
 //! | `failed to allow … in the sandbox: …` | a path of `sandbox.read` or `sandbox.write` is not there | `create it or take it out of sandbox.…` |
+//! | `failed to try the sandbox: …` | `notifyit check` tries it on a thread of its own, and has none | raise the limit of threads |
 //! | `failed to build the sandbox: …` | the kernel refuses | `sandbox = false runs it without one` |
 //! | `there is no sandbox: this kernel has no Landlock (Linux 5.13)` | `sandbox = "require"` on an old kernel | a newer kernel; `without sandbox.require it runs all the same` |
 //! | `there is no sandbox: Landlock is switched off` | the same, by a setting | `Landlock is switched off; add landlock to lsm= of the kernel's command line` |
