@@ -9,7 +9,7 @@ use std::time::Instant;
 use notifyit_plugin_api::testing::TestHost;
 use notifyit_plugin_api::{Verdict, json};
 use rustix::io::ioctl_fionbio;
-use rustix::pipe::pipe;
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::*;
 
@@ -133,7 +133,7 @@ fn on_disk(room: usize, form: &str) -> (TestHost, Disk) {
 }
 
 fn on_pipe() -> (TestHost, File, OwnedFd) {
-    let (read, write) = pipe().unwrap();
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let again = write.try_clone().unwrap();
     (start(Medium::File(write.into()), "text"), read.into(), again)
 }
@@ -236,6 +236,7 @@ fn an_error_in_the_middle_of_a_burst_fails_the_whole_burst() {
 
 #[test]
 fn a_broken_pipe_stops_the_host_once_and_is_no_error() {
+    let _nobody_starts = STARTING.lock().unwrap();
     let (mut host, reader, writer) = on_pipe();
     drop(writer);
     host.write("a", "x").assert_done();
@@ -291,13 +292,17 @@ fn a_wrong_format_is_refused_by_name() {
 }
 
 /// Runs `tests::in_a_process_of_its_own` with this standard output.
+/// A process that is being started has what is open here, until its own exec: then a pipe has one reader more.
+static STARTING: Mutex<()> = Mutex::new(());
+
 fn in_another_process(stdout: Stdio) -> std::process::Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tests::in_a_process_of_its_own", "--ignored", "--nocapture"])
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap()
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "tests::in_a_process_of_its_own", "--ignored", "--nocapture"]);
+    command.stdout(stdout).stderr(Stdio::piped());
+    let starting = STARTING.lock().unwrap();
+    let child = command.spawn().unwrap();
+    drop(starting);
+    child.wait_with_output().unwrap()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use notifyit_plugin_api::{Verdict, json};
 
-use super::{is_gone, logged, refused, reject, retry, sh, start};
+use super::{LONG, is_gone, logged, refused, reject, retry, sh, start};
 use crate::child::{Child, Step};
 
 #[test]
@@ -217,22 +217,25 @@ fn inheritable() -> Vec<i32> {
 
 #[test]
 fn a_program_that_leaves_its_own_children_behind_is_done_when_it_exits() {
-    let mut host = sh("sleep 20 & echo $!; echo not read by anyone else");
+    let mut host = sh("sleep 600 & echo $!; echo not read by anyone else");
     let before = Instant::now();
     host.write("a", "x").assert_done();
-    assert!(before.elapsed() < Duration::from_secs(5));
+    assert!(before.elapsed() < LONG);
     assert_eq!(host.logs().len(), 2);
     let left = logged(&host, ": ");
     assert!(!is_gone(&left), "only a deadline ends the group");
     assert!(Command::new("kill").arg(&left).status().unwrap().success());
 }
 
+/// A deadline by which a shell has said who it is, however busy the machine is.
+const LATE: Duration = Duration::from_secs(2);
+
 #[test]
 fn a_deadline_ends_the_whole_group() {
     let mut host =
-        start(json!({"command": ["sh", "-c", "echo $$; sleep 20 & echo $!; wait"], "kill_after": "5s"}));
-    host.set_timeout(Some(Duration::from_millis(100)));
-    assert_eq!(host.write("a", "x"), retry("timed out after 100ms"));
+        start(json!({"command": ["sh", "-c", "echo $$; sleep 600 & echo $!; wait"], "kill_after": "5s"}));
+    host.set_timeout(Some(LATE));
+    assert_eq!(host.write("a", "x"), retry("timed out after 2s"));
     let logs = host.logs();
     assert_eq!(logs.len(), 2);
     for line in logs {
@@ -246,10 +249,9 @@ fn who_does_not_heed_the_deadline_is_killed() {
     let script =
         "trap '' TERM; echo $$; (while :; do sleep 0.01; done) & echo $!; while :; do sleep 0.01; done";
     let mut host = start(json!({"command": ["sh", "-c", script], "kill_after": "50ms"}));
-    host.set_timeout(Some(Duration::from_millis(50)));
-    let before = Instant::now();
-    assert_eq!(host.write("a", "x"), retry("timed out after 50ms"));
-    assert!(before.elapsed() < Duration::from_secs(5));
+    host.set_timeout(Some(LATE));
+    assert_eq!(host.write("a", "x"), retry("timed out after 2s"));
+    assert_eq!(host.logs().len(), 2);
     for line in host.logs() {
         let pid = line.split_once(": ").unwrap().1.to_owned();
         super::wait_for("the group has ended", || is_gone(&pid));
@@ -259,9 +261,9 @@ fn who_does_not_heed_the_deadline_is_killed() {
 #[test]
 fn the_leader_may_go_first_and_the_rest_is_killed_all_the_same() {
     let script = "(trap '' TERM; while :; do sleep 0.01; done) & echo $!; trap 'echo bye; exit 0' TERM; wait";
-    let mut host = start(json!({"command": ["sh", "-c", script], "kill_after": "50ms"}));
-    host.set_timeout(Some(Duration::from_millis(50)));
-    assert_eq!(host.write("a", "x"), retry("timed out after 50ms"), "also if it exits with 0 then");
+    let mut host = start(json!({"command": ["sh", "-c", script], "kill_after": "1s"}));
+    host.set_timeout(Some(LATE));
+    assert_eq!(host.write("a", "x"), retry("timed out after 2s"), "also if it exits with 0 then");
     assert_eq!(host.logs()[1], r#"INFO "a": bye"#);
     let pid = logged(&host, ": ");
     super::wait_for("the rest is killed", || is_gone(&pid));
@@ -273,7 +275,7 @@ fn a_flood_of_output_does_not_put_the_deadline_off() {
     host.set_timeout(Some(Duration::from_millis(50)));
     let before = Instant::now();
     assert_eq!(host.write("a", "x"), retry("timed out after 50ms"));
-    assert!(before.elapsed() < Duration::from_secs(5));
+    assert!(before.elapsed() < LONG);
 }
 
 #[test]
