@@ -275,6 +275,17 @@ pub fn ask_for_lease(path: &Path) -> Lease {
     }
 }
 
+/// Waits until nobody has a file open for writing that has just been closed here: a test beside may be starting a process,
+/// which has what is open in this one until its own exec.
+#[cfg(test)]
+pub fn wait_until_free(path: &Path) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while ask_for_lease(path) == Lease::Busy {
+        assert!(std::time::Instant::now() < end, "{path:?} is still open");
+        std::thread::yield_now();
+    }
+}
+
 /// Takes a read lease. A writer who opens the file before it is given back breaks it, and has the kernel signal us: with
 /// one that is ignored.
 fn take_lease(file: &OwnedFd) -> Result<(), Errno> {
@@ -308,6 +319,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("file"), "x").unwrap();
+        wait_until_free(&at("file"));
         symlink(at("file"), at("link")).unwrap();
         rustix::fs::mkfifoat(CWD, at("fifo"), Mode::RWXU).unwrap();
         assert_eq!(ask_for_lease(&at("file")), Lease::Free);
@@ -329,6 +341,7 @@ mod tests {
         fcntl(&other, libc::F_SETLEASE, libc::F_WRLCK).unwrap();
         assert_eq!(ask_for_lease(&path), Lease::Busy);
         drop(other);
+        wait_until_free(&path);
         assert_eq!(ask_for_lease(&path), Lease::Free);
     }
 
@@ -337,6 +350,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "x").unwrap();
+        wait_until_free(&path);
         let file = OwnedFd::from(File::open(&path).unwrap());
         take_lease(&file).unwrap();
         let flags = OFlags::NONBLOCK.bits().cast_signed();

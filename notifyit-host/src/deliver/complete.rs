@@ -138,6 +138,7 @@ mod tests {
             .collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_000, 10_000]);
         drop(writer);
+        sys::wait_until_free(&path);
         assert_eq!(inquiry.ask(&path, stat(&path), Terms::default(), now), None);
         let reader = File::open(&path).unwrap();
         assert_eq!(

@@ -10,10 +10,11 @@
 //!    has claimed as its work (`event.rewrote()`). Whoever has written to the file since has left another one. Where
 //!    the file system's clock has a grain a racy stamp could be that of two versions: it tells nothing, and the event is
 //!    delivered, a grain later. (That of a claimed file is always racy: there it is taken at its word.)
-//! 3. **ctime**, which no one can set, lies before the end of the call: who wrote later and put mtime back is seen.
+//! 3. **ctime**, which no one can set, lies before the end of the call: who wrote later and put mtime back is seen. (The
+//!    kernel takes it from a clock that ticks, so that "later" is up to ten milliseconds later.)
 //!
 //! So no close is dropped that stands for other content than what was finished, with these exceptions: what another
-//! wrote during the call and gave the very time and size of before; what another wrote between the handler's last
+//! wrote during the call, or in the tick in which it ended, and gave the very time and size of before; what another wrote between the handler's last
 //! write and its claim; what another wrote to a claimed file within the same grain of the clock, to the same size;
 //! and what a mapping that was dirty before the call put there without a new time. A rescan cannot see these either.
 //!

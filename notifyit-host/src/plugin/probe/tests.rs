@@ -42,6 +42,13 @@ impl Bench {
         reason
     }
 
+    fn wait_for_the_end_of(&self, name: &str) {
+        let end = Instant::now() + LONG;
+        while self.is_alive(name) {
+            assert!(Instant::now() < end, "{name} lives");
+        }
+    }
+
     fn is_alive(&self, name: &str) -> bool {
         let id = fs::read_to_string(self.dir.path().join(name)).unwrap();
         // A process without a parent that has been killed is there until somebody has reaped it.
@@ -89,10 +96,11 @@ fn how_it_ended_is_said_and_remembered() {
 #[test]
 fn a_child_that_does_not_end_is_ended_with_all_that_it_has_started() {
     let script = "echo $$ >one; sh -c 'echo $$ >two; exec sleep 1000' & while :; do sleep 0.01; done";
-    let bench = Bench::new(script, Duration::from_millis(700));
-    assert_eq!(bench.quarantined().why, "it does not finish loading within 700ms");
-    let gone = |name: &str| (0..10_000).any(|_| !bench.is_alive(name));
-    assert!(gone("one") && gone("two"));
+    // By then both have said who they are, however busy the machine is.
+    let bench = Bench::new(script, Duration::from_secs(3));
+    assert_eq!(bench.quarantined().why, "it does not finish loading within 3s");
+    bench.wait_for_the_end_of("one");
+    bench.wait_for_the_end_of("two");
 }
 
 #[test]
@@ -100,7 +108,7 @@ fn what_it_leaves_behind_holds_nothing_up_and_is_ended() {
     let script = format!("sleep 1000 & echo $! >left; echo '{SOUND}'");
     let bench = Bench::new(&script, LONG);
     assert_eq!(name(&bench.probe().unwrap()), Some("x"));
-    assert!((0..10_000).any(|_| !bench.is_alive("left")));
+    bench.wait_for_the_end_of("left");
 }
 
 #[test]

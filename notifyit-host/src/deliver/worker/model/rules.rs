@@ -47,7 +47,7 @@ impl World {
             script.events.clear();
             script.flushes.clear();
         });
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + Duration::from_secs(60);
         while Instant::now() < end {
             self.read(usize::MAX);
             self.rescan();
