@@ -43,10 +43,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use notifyit_tests::{DEADLINE, Host, Place, Running};
+use notifyit_tests::{DEADLINE, Host, Place, Running, spawn};
 use serde_json::Value;
 
 use self::table::Row;
@@ -367,7 +367,8 @@ fn names(host: &Running, plugin: &str) -> BTreeSet<PathBuf> {
 fn sh(host: &Running, script: &str) {
     let mut command = Command::new("sh");
     command.args(["-ec", script]).arg(host.temp()).current_dir(host.root());
-    let output = command.output().expect("sh can be started");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = spawn(&mut command).wait_with_output().expect("it is our child");
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -23,7 +23,7 @@ impl Site {
     pub(crate) fn write(&self, relative: impl AsRef<Path>, content: &str) {
         let path = self.root().join(relative);
         fs::create_dir_all(path.parent().expect("a file has a parent")).expect("a new directory");
-        fs::write(path, content).expect("a new file");
+        notifyit_tests::write(&path, content);
     }
 
     /// The host, with a recorder that appends to the site's own file.
@@ -180,6 +180,7 @@ fn a_renamed_directory_and_a_change_of_owner_bring_nothing_again() {
 fn existing_files_are_skipped_once_and_for_all_or_delivered_if_asked() {
     let site = Site::new();
     site.write("old", "x");
+    wait_for_a_tick();
     let host = site.host().start();
     site.settle(&host, "marker1");
     stopped(host);
@@ -281,7 +282,8 @@ fn what_changes_during_its_handling_is_unfinished_however_that_ends() {
     let site = Site::new();
     let hold = site.0.path().join("hold");
     let settings = [format!("recorder.hold={hold:?}"), "plugin.recorder.retry={attempts=1}".to_owned()];
-    let host = settings.iter().fold(site.host(), |host, setting| host.set(setting)).start();
+    // That look would find what is cut, and tell of it in the middle of what follows.
+    let host = settings.iter().fold(site.host(), |host, setting| host.set(setting)).start_and_look();
     let ends = [("a.open", "handled"), ("b.reject", "rejected"), ("c.retry", "gave up")];
     for (name, end) in ends {
         fs::write(&hold, "").expect("a new file");

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -13,6 +12,7 @@ use crate::exit::Exit;
 use crate::isolation;
 use crate::place::Place;
 use crate::running::Running;
+use crate::spawn;
 use crate::stream::Stream;
 
 /// How the host is to be started; a builder that ends in [`Host::start`] or [`Host::run`].
@@ -183,13 +183,13 @@ impl Host {
             }
             None => (None, None),
         };
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("failed to start {command:?}: {e}"));
+        let mut child = spawn(&mut command);
         // What the command holds of the other side's descriptors would keep it open.
         drop(command);
         let piped = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
-        let out: Box<dyn Read + Send> = Box::new(reader.or(piped).expect("stdout is a pipe if nothing else"));
-        let stdout = Stream::catch(out, lines);
-        let stderr = Stream::catch(child.stderr.take().expect("stderr is a pipe"), None);
+        let stdout = Stream::catch(reader.or(piped).expect("stdout is a pipe if nothing else"), lines);
+        let stderr = OwnedFd::from(child.stderr.take().expect("stderr is a pipe"));
+        let stderr = Stream::catch(File::from(stderr), None);
         Running::new(self.place, child, stdout, stderr)
     }
 

@@ -37,15 +37,39 @@ pub use place::Place;
 pub use record::{Record, bytes_of};
 pub use running::Running;
 
-use std::fs;
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-/// How long any wait may take.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How long any wait may take. Much longer than it does: on a machine that is busy the kernel alone may need ten seconds
+/// to close the inotify descriptor of a host that ends, since it waits for all who are just telling of an event.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Held by who has a file open that he writes, and alone by who starts a process: that has what is open at this moment
+/// until its own exec, and puts off a close, behind whatever the test does next.
+static NOBODY_STARTS: RwLock<()> = RwLock::new(());
+
+/// Does something to a file that it closes again, while nobody starts a process.
+pub(crate) fn undisturbed<T>(f: impl FnOnce() -> T) -> T {
+    let _shared = NOBODY_STARTS.read().unwrap_or_else(PoisonError::into_inner);
+    f()
+}
+
+/// Starts a process, while nobody is in the middle of [`write()`].
+pub fn spawn(command: &mut Command) -> Child {
+    let _alone = NOBODY_STARTS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap_or_else(|e| panic!("failed to start {command:?}: {e}"))
+}
+
+/// Writes a file, which is closed then.
+pub fn write(path: &Path, content: impl AsRef<[u8]>) {
+    undisturbed(|| fs::write(path, content)).unwrap_or_else(|e| panic!("failed to write {path:?}: {e}"));
+}
 
 /// Waits until `check` has an answer; none when [`DEADLINE`] has passed.
 pub fn until<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {

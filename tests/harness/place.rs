@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::built::{file_name, library};
 use crate::record::{self, Record};
+use crate::{spawn, undisturbed, write};
 
 /// A test's own directory, removed at the end. In it: `in` (the watched root), `plugins` (the plugin directory),
 /// `named` (plugins that run when they are named), and `NAME.jsonl` for each recorder. A clone is the same directory.
@@ -47,8 +48,8 @@ impl Place {
         self.root().join(relative)
     }
 
-    /// Starts a process that writes the files `from`, `from + 1`, … up to `to`. Another process, for in this one a test
-    /// beside may start a program, which holds what is open here until its own exec, and so puts off a close.
+    /// Starts a process that writes the files `from`, `from + 1`, … up to `to`. Another process: in this one each file
+    /// waits for the tests beside that start a program.
     pub fn writer(&self, from: usize, to: usize) -> std::process::Child {
         self.shell(&format!("n={from}; while [ $n -lt {to} ]; do echo x >$n; n=$((n+1)); done"))
     }
@@ -62,13 +63,12 @@ impl Place {
     pub fn shell(&self, script: &str) -> std::process::Child {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", script]).current_dir(self.root());
-        command.spawn().unwrap_or_else(|e| panic!("failed to start sh: {e}"))
+        spawn(&mut command)
     }
 
     /// Writes a file beneath the watched directory, whose own directory is there.
     pub fn write(&self, relative: impl AsRef<Path>, content: impl AsRef<[u8]>) {
-        let path = self.path(relative);
-        fs::write(&path, content).unwrap_or_else(|e| panic!("failed to write {path:?}: {e}"));
+        write(&self.path(relative), content);
     }
 
     /// Makes a directory beneath the watched one, and those above it.
@@ -85,7 +85,7 @@ impl Place {
     /// Writes a file beside the watched directory: a script, a gate.
     pub fn aside(&self, name: &str, content: &str) -> PathBuf {
         let path = self.temp().join(name);
-        fs::write(&path, content).unwrap_or_else(|e| panic!("failed to write {path:?}: {e}"));
+        write(&path, content);
         path
     }
 
@@ -96,9 +96,8 @@ impl Place {
         let path = self.aside(&format!("{name}.body"), &format!("#!/bin/sh\n{body}\n"));
         let script = self.temp().join(name);
         let mut install = std::process::Command::new("install");
-        let status =
-            install.args(["-m", "755"]).arg(&path).arg(&script).status().expect("install can be started");
-        assert!(status.success(), "failed to make {script:?}");
+        let status = spawn(install.args(["-m", "755"]).arg(&path).arg(&script)).wait();
+        assert!(status.is_ok_and(|status| status.success()), "failed to make {script:?}");
         script
     }
 
@@ -149,7 +148,7 @@ impl Place {
 }
 
 fn copy(from: &Path, to: &Path) {
-    fs::copy(from, to).unwrap_or_else(|e| panic!("failed to copy {from:?} to {to:?}: {e}"));
+    undisturbed(|| fs::copy(from, to)).unwrap_or_else(|e| panic!("failed to copy {from:?} to {to:?}: {e}"));
     chmod(to, 0o644);
 }
 
