@@ -209,7 +209,7 @@ pub(crate) fn gone(host: &Running, pid: &str) {
 
 #[test]
 fn on_a_deadline_the_whole_group_is_ended() {
-    let body = r#"sleep 20 & echo "$! $$" >> $T/pids; wait"#;
+    let body = r#"sleep 600 & echo "$! $$" >> $T/pids; wait"#;
     let host = running(body, &[]).set("plugin.exec.timeout=\"200ms\"").start();
     host.write("a.txt", "x");
     let pids = wait_for_lines(&host, "pids", 2); // and it is tried again

@@ -55,7 +55,7 @@ fn a_child_that_dies_is_started_again() {
 
 #[test]
 fn a_silent_child_is_ended_on_the_deadline() {
-    let body = "echo $$ >> $T/started; while read -r line; do sleep 20; done";
+    let body = "echo $$ >> $T/started; while read -r line; do sleep 600; done";
     let host = running(body, &[])
         .args(["--set", "exec.mode=\"lines\"", "--set", "plugin.exec.timeout=\"200ms\""])
         .start();

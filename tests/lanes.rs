@@ -155,7 +155,8 @@ fn a_worker_that_is_stuck_does_not_fill_the_queue_for_the_others() {
 
 #[test]
 fn a_burst_is_handled_whole_and_in_order() {
-    let host = Host::new().plugin("recorder").arg("-r").start();
+    // What the look at what is there finds, it tells in an order of its own.
+    let host = Host::new().plugin("recorder").arg("-r").start_and_look();
     let (first, last) = (10_000, 12_999);
     assert!(host.writer(first, last + 1).wait().expect("the writer").success());
     host.handled("recorder", last.to_string());

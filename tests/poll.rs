@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
-use notifyit_tests::{Host, Running};
+use notifyit_tests::{Host, Running, wait_for_a_tick};
 
 /// A recorder whose directory is polled often, and whose files are complete soon.
 fn polled(more: &str) -> Host {
@@ -31,7 +32,7 @@ fn polled_again(host: &Running) {
 fn a_polled_directory_has_no_watch_and_its_new_files_are_handled() {
     let host = Host::new().plugin("recorder").args(["-r", "--poll=100ms"]);
     host.mkdir("sub/deeper");
-    let host = host.start();
+    let host = host.start_and_look();
     host.logged(&["INFO", "is polled every 100ms, as was asked for"]);
     host.logged(&["ready: watching 3 directories"]);
     assert_eq!(host.watches(), 0);
@@ -135,6 +136,7 @@ fn files_that_were_there_before_follow_existing() {
         host.mkdir("sub");
         host.write("sub/old.txt", "x");
         host.write("rewritten.txt", "x");
+        wait_for_a_tick();
         let host = host.start();
         if existing == "deliver" {
             host.handled("recorder", "sub/old.txt");
@@ -154,14 +156,24 @@ fn files_that_were_there_before_follow_existing() {
 fn a_polled_file_is_handled_when_it_has_not_changed_for_a_while() {
     let host = with_watch("poll = \"20ms\"\nstable_for = \"400ms\"").start();
     let mut file = File::create(host.path("a.open.txt")).unwrap();
+    let mut written = Vec::new();
     for _ in 0..20 {
         file.write_all(b"x").unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(40));
+        written.push(file.metadata().unwrap().modified().unwrap());
+        std::thread::sleep(Duration::from_millis(40));
     }
-    assert!(host.attempts("recorder", "a.open.txt").is_empty());
     // Still open for writing: nobody could tell on a network.
-    let answers = host.answered("recorder", "a.open.txt", 1);
-    assert_eq!(answers[0].text, "x".repeat(20));
+    let answers = host.wait_for("all of it", |host| {
+        let answers = host.attempts("recorder", "a.open.txt");
+        answers.last().is_some_and(|last| last.event["size"] == 20).then_some(answers)
+    });
+    assert_eq!(answers[answers.len() - 1].text, "x".repeat(20));
+    // On a busy machine it may have been the same for so long in between.
+    for size in answers.iter().map(|answer| answer.event["size"].as_u64().unwrap()) {
+        let size = usize::try_from(size).unwrap();
+        let is_so = |next: &SystemTime| *next >= written[size - 1] + Duration::from_millis(380);
+        assert!(written.get(size).is_none_or(is_so), "{size} of {written:?}");
+    }
     drop(file);
     host.stop().success();
 }

@@ -9,7 +9,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 /// A host that asks for close-write alone and holds `first` in hand, so that what is written now waits behind it.
 fn held() -> (Running, PathBuf) {
     let host = Host::new().plugin("recorder").args(["-r", "-e", "close-write"]);
-    let host = host.set("recorder.hold='{temp}/hold'").set(r#"plugin.recorder.retry={first="50ms"}"#);
+    let host = host.set("recorder.hold='{temp}/hold'").set("recorder.fail_while='{temp}/broken'");
+    let host = host.set(r#"plugin.recorder.retry={first="50ms"}"#);
     let hold = host.aside("hold", "");
     host.mkdir("old/sub");
     let host = host.start();
@@ -54,10 +55,14 @@ fn queued_files_go_along_with_their_directory() {
 fn a_file_that_is_renamed_while_it_waits_for_its_next_attempt_is_tried_by_its_new_name() {
     let (host, hold) = held();
     fs::remove_file(hold).unwrap();
-    host.write("a.retry3", "x");
-    host.answered("recorder", "a.retry3", 1);
-    host.rename("a.retry3", "b.retry3");
-    host.handled("recorder", "b.retry3");
+    host.handled("recorder", "first");
+    let broken = host.aside("broken", "");
+    host.write("a.txt", "x");
+    host.answered("recorder", "a.txt", 1);
+    host.rename("a.txt", "b.txt");
+    fs::remove_file(broken).unwrap();
+    host.handled("recorder", "b.txt");
+    assert_eq!(host.times_done("recorder", "a.txt"), 0);
     host.stop().success();
 }
 

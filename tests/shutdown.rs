@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use notifyit_tests::{Host, Running};
+use notifyit_tests::{DEADLINE, Host, Running};
 use rustix::process::Signal;
 
 /// A host whose `recorder` has one event in hand and does not let go of it.
@@ -43,9 +43,9 @@ fn an_attempt_in_flight_is_finished() {
 fn no_longer_than_grace_is_waited_for_a_plugin() {
     let (host, _hold) = holding("[host]\ngrace = \"300ms\"");
     let begin = Instant::now();
+    // It is held for ever.
     let exit = host.stop();
     assert!(begin.elapsed() >= Duration::from_millis(300), "{:?}", begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     exit.success();
     assert!(!exit.lines(&["recorder", "a.txt"]).is_empty(), "what was in hand is named");
 }
@@ -53,14 +53,14 @@ fn no_longer_than_grace_is_waited_for_a_plugin() {
 #[test]
 fn nor_for_each_of_its_workers() {
     let host = Host::new().plugin("recorder").set("plugin.recorder.workers=32");
-    let host = host.set("recorder.hold='{temp}/hold'").args(["--grace", "300ms"]);
+    let host = host.set("recorder.hold='{temp}/hold'").args(["--grace", "1s"]);
     let _hold = host.aside("hold", "");
     let host = host.start();
     (0..200).for_each(|number| host.write(format!("f{number}"), "x"));
     host.wait_for("many calls", |host| (host.count_logged(&["holding"]) > 25).then_some(()));
-    let begin = Instant::now();
+    // For each of them that would take longer than anything may here.
+    const { assert!(DEADLINE.as_secs() < 32) };
     host.stop().success();
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -68,10 +68,9 @@ fn a_second_signal_leaves_at_once() {
     let (host, _hold) = holding("[host]\ngrace = \"60s\"");
     host.signal(Signal::TERM);
     host.logged(&["stopping"]);
-    let begin = Instant::now();
     host.signal(Signal::TERM);
+    const { assert!(DEADLINE.as_secs() < 60) };
     host.wait().code(1);
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -82,15 +81,19 @@ grace = "200ms"
 [[watch]]
 path = "{root}"
 [plugin.recorder.config]
-slow_ms = 5
+hold = "{temp}/hold"
+slow_ms = 50
 "#;
-    let host = Host::new().plugin("print").plugin("recorder").config(config).start();
+    let host = Host::new().plugin("print").plugin("recorder").config(config);
+    let hold = host.aside("hold", "");
+    let host = host.start();
     let files = 400;
     for n in 0..files {
         host.write(format!("{n:05}"), "x");
     }
-    // When `print` has had the last one, the other lane has it in its queue.
+    // When `print` has had the last one, the other lane has it in its queue. All of that takes twenty seconds.
     host.handled("print", format!("{:05}", files - 1));
+    fs::remove_file(hold).unwrap();
     let exit = host.stop();
     exit.success();
     let done = exit.records("recorder").iter().filter(|r| r.say == "done").count();
@@ -101,7 +104,8 @@ slow_ms = 5
 
 #[test]
 fn a_stop_under_load_loses_nothing_that_was_accepted() {
-    let host = Host::new().plugin("print").plugin("recorder").start();
+    // What the look at what is there finds, it tells in an order of its own.
+    let host = Host::new().plugin("print").plugin("recorder").start_and_look();
     let first = 10_000;
     let mut writer = host.writer(first, first + 20_000);
     host.handled("print", "10500");

@@ -61,7 +61,8 @@ impl Both {
         let host = host.plugin("print").args(["-r", "-e", "close-write"]).set("print.format=\"json\"");
         let before = directories(&host.root());
         let other = Inotifywait::start(&host.root(), host.temp())?;
-        Some(Both { host: host.start(), other, before })
+        // The look at what is there finds files that were linked or renamed to their place.
+        Some(Both { host: host.start_and_look(), other, before })
     }
 
     /// Both have seen all that happened up to now, and they have seen the same.

@@ -127,32 +127,49 @@ fn a_file_that_came_twice_in_a_burst_whose_flush_failed_is_counted_once() {
     nothing_is_left(host);
 }
 
+/// A host with a short queue, where each file fails and waits for its next try while `broken` is there.
+fn all_wait() -> (Running, PathBuf) {
+    let host = recorder(r#"{first="300ms",max="300ms"}"#).args(["-e", "close-write"]);
+    let host = host.set("recorder.fail_while='{temp}/broken'").set("plugin.recorder.queue=4");
+    let broken = host.aside("broken", "");
+    (host.start(), broken)
+}
+
 #[test]
 fn a_waiting_file_that_is_renamed_is_not_replaced_by_the_next_of_its_old_name() {
-    let host = recorder(r#"{first="500ms"}"#).args(["-e", "close-write"]).start();
-    host.write("log.retry1", "old");
-    host.answered("recorder", "log.retry1", 1);
-    host.rename("log.retry1", "log.retry1.1");
-    host.write("log.retry1", "new");
-    host.handled("recorder", "log.retry1");
-    host.handled("recorder", "log.retry1.1");
+    let (host, broken) = all_wait();
+    host.write("log", "old");
+    host.answered("recorder", "log", 1);
+    host.rename("log", "log.1");
+    host.write("log", "newer");
+    host.wait_for("the newer one to wait, too", |host| {
+        host.attempts("recorder", "log").iter().any(|r| r.event["size"] == 5).then_some(())
+    });
+    fs::remove_file(broken).unwrap();
+    host.handled("recorder", "log");
+    host.handled("recorder", "log.1");
     nothing_is_left(host);
 }
 
 #[test]
 fn a_waiting_file_that_is_renamed_onto_another_waiting_one_takes_its_place() {
-    let host = recorder(r#"{first="300ms"}"#).args(["-e", "close-write"]).set("plugin.recorder.queue=4");
-    let host = host.start();
+    let (host, broken) = all_wait();
     for n in 0..6 {
-        host.write(format!("{n}.retry2"), "x");
-        host.write("to.retry2", "x");
-        host.answered("recorder", "to.retry2", 3 * n + 1);
-        host.answered("recorder", format!("{n}.retry2"), 1);
-        host.rename(format!("{n}.retry2"), "to.retry2");
+        let before = host.attempts("recorder", "to.open").len();
+        host.write(format!("{n}.open"), format!("{n}"));
+        host.write("to.open", "x");
+        host.answered("recorder", "to.open", before + 1);
+        host.answered("recorder", format!("{n}.open"), 1);
+        host.rename(format!("{n}.open"), "to.open");
+        fs::remove_file(&broken).unwrap();
         host.wait_for("the one that is left", |host| {
-            (host.times_done("recorder", "to.retry2") > n).then_some(())
+            let answers = host.attempts("recorder", "to.open");
+            answers.iter().any(|r| r.say == "done" && r.text == format!("{n}")).then_some(())
         });
+        host.drained("recorder");
+        host.aside("broken", "");
     }
+    fs::remove_file(&broken).unwrap();
     host.drained("recorder");
     nothing_is_left(host);
 }

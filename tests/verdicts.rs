@@ -1,5 +1,6 @@
 //! Every verdict and its consequence.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -185,11 +186,18 @@ fn a_lane_in_trouble() -> (Running, std::path::PathBuf) {
 fn a_lane_pauses_when_ten_different_files_failed_in_a_row() {
     let (host, _broken) = a_lane_in_trouble();
     host.logged(&["recorder", "paus"]);
-    host.wait_for("five attempts more", |host| (host.records("recorder").len() >= 16).then_some(()));
-    let mut tried: Vec<_> = host.records("recorder").into_iter().filter_map(|r| r.relative).collect();
-    tried.sort();
-    tried.dedup();
-    assert!(tried.len() <= 20, "{} of 30 files have lost an attempt", tried.len());
+    let attempts = |host: &Running| -> Vec<Record> {
+        host.records("recorder").into_iter().filter(|r| r.relative.is_some()).collect()
+    };
+    let files =
+        |attempts: &[Record]| attempts.iter().map(|r| r.relative.clone()).collect::<BTreeSet<_>>().len();
+    let (tenth, attempts) = host.wait_for("five attempts more", |host| {
+        let attempts = attempts(host);
+        let tenth = (0..attempts.len()).find(|n| files(&attempts[..=*n]) == 10)?;
+        (attempts.len() > tenth + 5).then_some((tenth, attempts))
+    });
+    let pauses = gaps(&attempts[tenth..tenth + 6]);
+    assert!(pauses.iter().all(|pause| *pause >= Duration::from_millis(15)), "{pauses:?}");
     host.stop().success();
 }
 
@@ -230,6 +238,7 @@ fn a_lane_whose_flush_fails_pauses_until_the_flush_works() {
             safe.then_some(())
         });
     }
+    host.logged(&["recorder", "works again"]);
     assert!(host.count_logged(&["recorder", "paus"]) > 0);
     assert_eq!(
         host.count_logged(&["recorder", "works again"]),

@@ -1,5 +1,7 @@
 //! How often: over failures, newer versions, and hosts without the plugin.
 
+use std::fs;
+
 use serde_json::Value;
 
 use super::{SOON, Scene, died, killed, lines, supervised};
@@ -46,11 +48,23 @@ fn a_newer_version_is_tried_anew() {
 #[test]
 fn crashes_are_counted_over_failures_in_between_and_not_over_a_success() {
     let scene = Scene::new();
-    // Long enough for a failure to be on disk before the next crash.
-    let host = || scene.host().set(r#"plugin.deadly.retry={first="150ms",max="150ms"}"#);
+    let host = || scene.hosts_of(&["a", "commit"]);
     let first = host().start();
-    scene.0.write("a.segv.fail.segv.fail.segv.txt", "x");
-    let (said, _) = supervised(first, || host().spawn(), |said| said.contains("gave up"));
+    let file = "a.segv.fail.late.fail.late.txt";
+    scene.0.write(file, "x");
+    let (_, mut said) = died(first);
+    for _ in 0..2 {
+        fs::write(scene.temp("hold"), "").expect("a file");
+        let host = host().spawn();
+        host.logged(&["holding", file]);
+        // The failure before this attempt is on disk then.
+        scene.0.wait_for_commit(&host);
+        fs::remove_file(scene.temp("hold")).expect("a file");
+        said += &died(host).1;
+    }
+    let last = host().start();
+    last.logged(&["gave up"]);
+    stopped(last);
     assert_eq!(lines(&said, &["crash 1 of 3"]).len() + lines(&said, &["crash 2 of 3"]).len(), 2, "{said}");
     let letters = scene.letters();
     assert_eq!((&letters[0]["crashes"], &letters[0]["attempts"]), (&3.into(), &5.into()), "{letters:?}");

@@ -20,16 +20,12 @@ fn numbered(count: usize) -> impl Iterator<Item = String> {
 fn a_replaced_plugin_runs_its_new_code_and_the_old_one_is_shut_down() {
     let host = running("one").start();
     works(&host, "one");
-    let closed = Instant::now();
     install(&host, FILE, &recorder("two"));
     works(&host, "two");
-    let took = closed.elapsed();
     host.logged(&["INFO", "plugin `recorder` is replaced"]);
     let shut = |build: &str| host.records("recorder").iter().any(|r| r.say == "shutdown" && r.build == build);
     host.wait_for("the old instance to be shut down", |_| shut("one").then_some(()));
     assert!(!shut("two"));
-    // The promise is a second; the machine of the tests may be busy.
-    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
@@ -131,10 +127,8 @@ fn a_host_that_stops_does_not_wait_for_a_lane_that_waits_for_its_turn() {
     install(&host, FILE, &other);
     host.logged(&["plugin `recorder` is replaced: 0.2.0"]);
     host.write("for the new one", "x");
-    let begin = Instant::now();
+    // The call before it does not come back.
     host.stop().success();
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]

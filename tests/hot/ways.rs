@@ -154,7 +154,6 @@ fn each_way_to_put_a_plugin_there() {
         assert!(writer.wait().expect("a child").success());
         host.all_handled("recorder", (0..300).map(|number| format!("f{number}")));
         each_once(&host, (0..300).map(|number| format!("f{number}")));
-        assert!(took < Duration::from_secs(8), "{way}: {took:?}");
         assert_eq!(host.count_logged(&["is removed"]), 0, "{way}");
         writeln!(table, "| {way} | {} | 300 |", took.as_millis()).expect("a string takes it");
         let exit = host.stop();

@@ -1,9 +1,9 @@
 //! More than a queue holds, and a root that goes away with what is in it.
 
 use std::fs;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use notifyit_tests::{DEADLINE, Host, Running, say};
+use notifyit_tests::{Host, Running, say};
 use rustix::process::Signal;
 
 use super::{Case, Names, Told, both, files, many, repeat};
@@ -50,15 +50,16 @@ out = "{temp}/fast.jsonl"
 
 [plugin.slow.config]
 out = "{temp}/slow.jsonl"
-slow_ms = 10
 
 [plugin.slow]
 library = "recorder"
 "#;
 
-/// `slow` is how that lane is set up.
+/// `slow` is how that lane is set up. In the normal profile its calls are longer, for there are few: it takes ten seconds
+/// and more.
 fn fast_and_slow(name: &str, slow: &str, count: usize) {
-    let host = Host::new().named_plugin("recorder").config(&format!("{FAST_AND_SLOW}{slow}\n")).start();
+    let host = Host::new().named_plugin("recorder").config(&format!("{FAST_AND_SLOW}{slow}\n"));
+    let host = host.set(&format!("slow.slow_ms={}", many(35, 10))).start();
     for n in 0..count {
         if n % 1000 == 0 {
             host.mkdir((n / 1000).to_string());
@@ -76,7 +77,7 @@ fn fast_and_slow(name: &str, slow: &str, count: usize) {
     let last = host.records("fast").iter().filter(|record| record.say == "done").map(|r| r.at).max();
     let behind = last.expect("it has handled all").saturating_sub(written);
     say(&format!("the fast one was {behind:.1?} behind the writer"));
-    assert!(behind < DEADLINE / 4, "the fast one is delayed: {behind:.1?}");
+    assert!(behind < Duration::from_secs(8), "the fast one is delayed: {behind:.1?}");
     judge("slow");
     let memory = most_memory(&host);
     say(&format!("the host had {memory} KiB"));

@@ -61,8 +61,13 @@ fn rewritten_while_in_hand() {
 fn a_scanner_that_closes_five_times() {
     repeat(|| {
         let host = both().start();
-        for _ in 0..5 {
+        for pages in 1..=5 {
             sh(&host, "echo page >> scan.pdf");
+            for plugin in ["recorder", "print"] {
+                host.wait_for("the page", |host| {
+                    (about(host, plugin, Path::new("scan.pdf")).len() == pages).then_some(())
+                });
+            }
             sleep(Duration::from_millis(u64::try_from(many(50, 1200)).unwrap()));
         }
         Case::all("j: closed five times", &host).exactly_once();

@@ -84,6 +84,11 @@ impl Row {
         self.inline == HELD
     }
 
+    /// Is it ended only when its time is over?
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.inline == HELD || self.inline == STOPPED || self.how == "sleeps for ever"
+    }
+
     /// Does the harm come only after the call?
     pub(super) fn is_for_later(&self) -> bool {
         self.how.ends_with(" later")

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use notifyit_tests::{DEADLINE, Host, Running, until};
+use notifyit_tests::{DEADLINE, Host, Running, say, until};
 use rustix::process::Signal;
 
 use super::Way;
@@ -38,7 +38,9 @@ impl<'a> Trial<'a> {
         let host = match way {
             Way::Inline => host.set("plugin.misbehaves.timeout='300ms'"),
             Way::Isolated => {
-                host.set("plugin.misbehaves.timeout='2s'").set("plugin.misbehaves.isolation='process'")
+                let timeout = if row.is_waited_for() { "2s" } else { "1m" };
+                let host = host.set(&format!("plugin.misbehaves.timeout='{timeout}'"));
+                host.set("plugin.misbehaves.isolation='process'")
             }
         };
         // What another process of the same user may do to the host is a sandbox's matter.
@@ -70,7 +72,11 @@ impl<'a> Trial<'a> {
         let made = self.processes();
         assert!(made.iter().all(is_right), "made in {made:?}, the host is {}", self.process());
         let others = if is_late { "late".to_owned() } else { self.others() };
-        [host, others, if is_silenced { UNSEEN.to_owned() } else { self.own() }]
+        let cells = [host, others, if is_silenced { UNSEEN.to_owned() } else { self.own() }];
+        if cells != self.expected {
+            say(&format!("--- {}\n{}", self.row.name(), self.log()));
+        }
+        cells
     }
 
     /// Waits for something that a host which has ended does not do.

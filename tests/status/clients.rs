@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use notifyit_tests::{DEADLINE, Running};
+use rustix::process::Signal;
 
 use super::{SOCKET, host, status};
 
@@ -13,6 +14,13 @@ fn connected(host: &Running) -> UnixStream {
     stream.set_read_timeout(Some(DEADLINE)).expect("it is no zero");
     stream.set_write_timeout(Some(DEADLINE)).expect("it is no zero");
     stream
+}
+
+/// The answer to one who asks at once.
+fn asked(host: &Running) -> String {
+    let mut stream = connected(host);
+    stream.write_all(b"status\n").expect("the host listens");
+    answer(stream)
 }
 
 /// What comes back until the host closes.
@@ -39,7 +47,7 @@ fn a_line_is_answered_by_a_line_and_the_end() {
     let mut slow = connected(&host);
     for byte in b"status\n" {
         slow.write_all(&[*byte]).unwrap();
-        status(&host);
+        assert!(asked(&host).starts_with("{\"v\":1,"));
     }
     assert!(answer(slow).starts_with("{\"v\":1,"));
 }
@@ -88,11 +96,14 @@ fn garbage_and_a_megabyte_are_answered_with_an_error_and_cost_no_memory() {
 
 #[test]
 fn a_stop_does_not_wait_for_them() {
-    let host = host().plugin("print").start();
+    let [alone, host] = [(); 2].map(|()| host().plugin("print").start());
     let silent: Vec<UnixStream> = (0..8).map(|_| connected(&host)).collect();
     status(&host);
+    [&alone, &host].iter().for_each(|host| host.signal(Signal::TERM));
+    alone.wait().success();
+    // Each has five seconds.
     let begin = std::time::Instant::now();
-    host.stop().success();
-    assert!(begin.elapsed() < std::time::Duration::from_secs(4), "{:?}", begin.elapsed());
+    host.wait().success();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(4), "{:?} longer", begin.elapsed());
     drop(silent);
 }
