@@ -119,7 +119,8 @@ fn a_replay_that_fails_stays_a_replay_over_a_restart_and_is_a_dead_letter_again(
     given_up(&site, &running, "a.retry.txt");
     stopped(running);
     site.told("dead", &["retry", "--all"]);
-    let slow = || host(&site).set(r#"plugin.recorder.retry={first="1s",max="1s",attempts=2}"#).start();
+    // So that the stop comes before the second attempt.
+    let slow = || host(&site).set(r#"plugin.recorder.retry={first="5s",max="5s",attempts=2}"#).start();
     let running = slow();
     running.wait_for("the third answer", |_| (site.answers("a.retry.txt").len() == 3).then_some(()));
     stopped(running);

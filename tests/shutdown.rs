@@ -86,7 +86,8 @@ slow_ms = 50
 "#;
     let host = Host::new().plugin("print").plugin("recorder").config(config);
     let hold = host.aside("hold", "");
-    let host = host.start();
+    // What that look finds counts once more, until it is known to be the same.
+    let host = host.start_and_look();
     let files = 400;
     for n in 0..files {
         host.write(format!("{n:05}"), "x");
