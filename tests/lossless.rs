@@ -46,7 +46,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use notifyit_tests::{DEADLINE, Host, Place, Running, spawn};
+use notifyit_tests::{DEADLINE, Host, Patience, Place, Running, spawn};
 use serde_json::Value;
 
 use self::table::Row;
@@ -287,7 +287,7 @@ impl<'a> Case<'a> {
 
     /// As long as anything comes there is hope.
     fn wait_for(&self, plugin: &str, files: &BTreeMap<PathBuf, Stamp>) {
-        let mut last = (output(self.host, plugin), Instant::now());
+        let (mut last, mut patience) = (output(self.host, plugin), Patience::new(DEADLINE));
         loop {
             let begin = Instant::now();
             let missing = self.missing(plugin, files);
@@ -295,16 +295,17 @@ impl<'a> Case<'a> {
                 return;
             }
             let now = output(self.host, plugin);
-            if now != last.0 {
-                last = (now, Instant::now());
+            if now != last {
+                (last, patience) = (now, Patience::new(DEADLINE));
             }
             assert!(self.host.exited().is_none(), "the host has ended");
             let some = &missing[..missing.len().min(10)];
-            if last.1.elapsed() >= DEADLINE {
+            let is_over = patience.is_over();
+            if is_over {
                 self.tell();
             }
             assert!(
-                last.1.elapsed() < DEADLINE,
+                !is_over,
                 "{}: {plugin} has lost {} of {}: {some:?}; of {:?}, it was told {:#?}",
                 self.name,
                 missing.len(),

@@ -53,7 +53,8 @@ fn finished_once(host: &Running) {
 fn is_mounted_over(host: Host, logged: &[&str]) {
     let behind = host.temp().join("behind");
     let Some(_behind) = bind(&host.root(), &behind) else { return };
-    let host = host.start();
+    // That look notes which file system the entries are from.
+    let host = host.start_and_look();
     finish_some(&host);
     // Not empty when it appears: the ledger must not take what it covers for gone.
     let prepared = host.temp().join("prepared");

@@ -41,12 +41,13 @@ fn a_subscription_that_covers_more_brings_what_is_there_if_asked() {
     let site = Site::new();
     site.write("sub/old", "1");
     wait_for_a_tick();
-    stopped(site.host_with(&[]).start());
-    let host = site.host().args(["--existing", "deliver"]).start();
+    // A look that was cut short would be made up for.
+    stopped(site.host_with(&[]).start_and_look());
+    let host = site.host().args(["--existing", "deliver"]).start_and_look();
     site.wait_for(&host, "sub/old");
     stopped(host);
     site.write("sub/down", "1");
-    let host = site.host_with(&[]).start();
+    let host = site.host_with(&[]).start_and_look();
     site.settle(&host, "marker");
     stopped(host);
     wait_for_a_tick();

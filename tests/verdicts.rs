@@ -49,9 +49,9 @@ fn an_error_is_tried_again_with_growing_pauses() {
 #[test]
 fn the_pauses_grow_no_longer_than_their_limit() {
     let host = recorder(r#"{first="10ms",max="30ms"}"#).start();
-    host.write("a.retry12.txt", "x");
-    // Unlimited, the last pause alone would be 20 seconds.
-    host.handled("recorder", "a.retry12.txt");
+    host.write("a.retry15.txt", "x");
+    // Unlimited, the last pause alone would be two minutes.
+    host.handled("recorder", "a.retry15.txt");
     host.stop().success();
 }
 

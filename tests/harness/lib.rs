@@ -48,7 +48,7 @@ use rustix::process::Pid;
 
 /// How long any wait may take. Much longer than it does: on a machine that is busy the kernel alone may need ten seconds
 /// to close the inotify descriptor of a host that ends, since it waits for all who are just telling of an event.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Held by who has a file open that he writes, and alone by who starts a process: that has what is open at this moment
 /// until its own exec, and puts off a close, behind whatever the test does next.
@@ -73,15 +73,37 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) {
 
 /// Waits until `check` has an answer; none when [`DEADLINE`] has passed.
 pub fn until<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + DEADLINE;
+    let mut patience = Patience::new(DEADLINE);
     loop {
         let begin = Instant::now();
         match check() {
             Some(answer) => return Some(answer),
-            None if Instant::now() >= end => return None,
+            None if patience.is_over() => return None,
             // A look that is dear comes more rarely.
             None => std::thread::sleep(Duration::from_millis(3).max(begin.elapsed() * 3)),
         }
+    }
+}
+
+/// What is left of the time that something may take, for who looks again and again.
+#[derive(Debug)]
+pub struct Patience {
+    left: Duration,
+    looked: Instant,
+}
+
+impl Patience {
+    /// It may take so long from now on.
+    pub fn new(within: Duration) -> Patience {
+        Patience { left: within, looked: Instant::now() }
+    }
+
+    /// Asked behind each look. Between two of them no more than a second counts: a virtual machine may stand still for
+    /// half a minute.
+    pub fn is_over(&mut self) -> bool {
+        let took = self.looked.elapsed().min(Duration::from_secs(1));
+        (self.left, self.looked) = (self.left.saturating_sub(took), Instant::now());
+        self.left.is_zero()
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::record::Record;
 use crate::stream::Stream;
-use crate::{DEADLINE, say, until};
+use crate::{DEADLINE, Patience, say, until};
 
 /// The host at work. It is ended when this is dropped.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Running {
         within: Duration,
     ) {
         let mut missing: BTreeSet<PathBuf> = files.into_iter().map(|file| file.as_ref().to_owned()).collect();
-        let end = Instant::now() + within;
+        let mut patience = Patience::new(within);
         loop {
             for handled in self.handled_by(plugin) {
                 missing.remove(&handled);
@@ -149,7 +149,7 @@ impl Running {
                 return;
             }
             assert!(self.exited().is_none(), "the host has ended; {left} files are not handled");
-            assert!(Instant::now() < end, "waited in vain for {plugin} to handle {left} files");
+            assert!(!patience.is_over(), "waited in vain for {plugin} to handle {left} files");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

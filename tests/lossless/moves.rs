@@ -21,7 +21,7 @@ pub(super) fn times(host: &Running, plugin: &str) -> BTreeMap<String, usize> {
 #[test]
 fn a_directory_renamed_back_and_forth() {
     repeat(|| {
-        let host = both().set(r#"plugin.recorder.retry={first="20ms"}"#);
+        let host = both().set(r#"plugin.recorder.retry={first="20ms",max="100ms"}"#);
         host.mkdir("here/sub");
         let host = host.start();
         for n in 0..50 {
