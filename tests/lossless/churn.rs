@@ -56,10 +56,11 @@ fn change(random: &mut Random, root: &Path) {
             .and_then(|mut f| f.write_all(b"more")),
         34..39 => fs::rename(random.file(root), random.file(root)),
         39..41 => fs::rename(random.directory(root), random.directory(root)),
-        // Once written, never again: what is written by one name is told of that name alone, which is its content.
+        // Once written, never again: what is written by one name is told of that name alone, which is its content. In
+        // the root, for a directory may be gone with that name before it has a watch.
         41..43 => {
             let (name, link) = (unique(), random.link(root));
-            let once = random.directory(root).join(&name);
+            let once = root.join(&name);
             fs::write(&once, name).and_then(|()| fs::hard_link(once, link))
         }
         43 => fs::rename(random.link(root), random.link(root)),
