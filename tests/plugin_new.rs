@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use notifyit_tests::{Exit, Host, Running, cargo_in, target_directory, until};
 
@@ -11,12 +12,19 @@ fn new(host: Host, arguments: &[&str]) -> Exit {
     host.verb("plugin").arg("new").args(arguments.iter().copied()).watching(Vec::<&str>::new()).run()
 }
 
+/// Held by who builds: all do it in one target directory, to which packages of one name are one package.
+fn alone() -> MutexGuard<'static, ()> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    BUILDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the tests lie in it")
 }
 
 #[test]
 fn a_new_plugin_passes_its_tests_and_handles_a_file() {
+    let _alone = alone();
     let checkout = checkout();
     let exit = new(Host::new(), &["my-lines", "--api-path", checkout.to_str().unwrap()]);
     let told = String::from_utf8_lossy(exit.success().stdout()).into_owned();
@@ -108,6 +116,7 @@ fn built(host: &Running, words: &[&str]) {
 
 #[test]
 fn what_is_developed_runs_and_is_built_and_changed_over_when_its_sources_change() {
+    let _alone = alone();
     let host = developed(Host::new()).spawn();
     built(&host, &["ready: "]);
     host.write("a.txt", "one\n");
@@ -128,6 +137,7 @@ fn what_is_developed_runs_and_is_built_and_changed_over_when_its_sources_change(
 
 #[test]
 fn a_crate_that_becomes_no_plugin_is_told_what_it_lacks() {
+    let _alone = alone();
     let host = developed(Host::new());
     let manifest = host.temp().join("my-lines/Cargo.toml");
     let text = fs::read_to_string(&manifest).unwrap();
