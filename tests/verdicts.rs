@@ -215,8 +215,8 @@ fn a_paused_lane_goes_on_when_a_file_succeeds() {
 
 #[test]
 fn a_lane_whose_flush_fails_pauses_until_the_flush_works() {
-    let host = recorder(r#"{first="20ms",max="200ms"}"#).set("recorder.failing_flushes=15");
-    // So many that ten different files have failed by then, though a slow one may be flushed after each.
+    let host = recorder(r#"{first="500ms",max="500ms"}"#).set("recorder.failing_flushes=12");
+    // So many, and so long a pause, that ten different files have failed by then: a slow one may be flushed after each.
     let host = host.plugin("print").set("recorder.hold='{temp}/hold'");
     let hold = host.aside("hold", "");
     let host = host.start_and_look();
