@@ -12,9 +12,10 @@
 //!
 //! It needs a place for the database, outside of all that is watched.
 //!
-//! It shows results that are safe together: all files of a burst are in one transaction, which `flush` commits, for that is
-//! what takes its time; a file that fails half-way leaves nothing of it. The id of the event is part of each row's key, so
-//! that a version of a file that comes twice adds nothing. (A new version of it adds its rows.)
+//! It shows results that are safe together: all files that wait are put in with one transaction, for its commit is what takes
+//! the time. A file that fails half-way leaves nothing of it, and the others stay; if the commit fails, nothing was done. The
+//! id of the event is part of each row's key, so that a version of a file that comes twice adds nothing. (A new version of
+//! it adds its rows.) On a host that is older than 1.2 of the API each file has a transaction of its own.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use notifyit_plugin_api::{
     Context, Error, Event, Host, Plugin, Reject, Result, Unavailable, config, export_plugin,
 };
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior};
 
 #[config]
 struct Config {
@@ -37,9 +38,12 @@ struct Config {
 
 struct CsvToSqlite {
     database: Connection,
+    table: Table,
+}
+
+struct Table {
     columns: Vec<String>,
     insert: String,
-    has_begun: bool,
 }
 
 impl Plugin for CsvToSqlite {
@@ -47,6 +51,7 @@ impl Plugin for CsvToSqlite {
 
     const MAX_WORKERS: u16 = 1; // SQLite has one writer at a time.
     const READS_ONLY: bool = true;
+    const IN_FLIGHT: u16 = 256;
 
     fn new(config: Config, _host: Host) -> Result<Self> {
         let database = Connection::open(&config.database)
@@ -64,10 +69,32 @@ impl Plugin for CsvToSqlite {
             ", ?".repeat(config.columns.len())
         );
         database.prepare(&insert)?; // A table that was there may have other columns.
-        Ok(CsvToSqlite { database, columns: config.columns, insert, has_begun: false })
+        Ok(CsvToSqlite { database, table: Table { columns: config.columns, insert } })
     }
 
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+        self.on_batch(std::slice::from_ref(event))
+    }
+
+    fn on_batch(&mut self, events: &[Event<'_>]) -> Result<()> {
+        let begun = self.database.transaction_with_behavior(TransactionBehavior::Immediate);
+        let mut batch = begun.map_err(wrong_database)?;
+        for event in events {
+            // What is not committed is undone when it is dropped: of this file, or of the whole batch.
+            let file = batch.savepoint().map_err(wrong_database)?;
+            if let Err(error) = self.table.add(event, file) {
+                if batch.is_autocommit() {
+                    return Err(error); // SQLite has undone the whole batch by itself (a full disk).
+                }
+                event.settle(Err(error)); // This one alone.
+            }
+        }
+        batch.commit().map_err(wrong_database)
+    }
+}
+
+impl Table {
+    fn add(&self, event: &Event<'_>, file: Savepoint<'_>) -> Result<()> {
         let mut csv = csv::Reader::from_reader(event.open()?);
         let header = csv.headers().map_err(wrong_file)?.clone();
         let place = |name: &String| {
@@ -75,12 +102,6 @@ impl Plugin for CsvToSqlite {
             header.iter().position(|field| field == name).with_context(missing)
         };
         let places = self.columns.iter().map(place).collect::<Result<Vec<usize>>>()?;
-        if !self.has_begun {
-            self.database.execute_batch("BEGIN IMMEDIATE").map_err(wrong_database)?;
-            self.has_begun = true;
-        }
-        // Without its commit, all that is done in it is undone when it is dropped.
-        let file = self.database.savepoint().map_err(wrong_database)?;
         let mut insert = file.prepare(&self.insert).map_err(wrong_database)?;
         let (id, path) = (format!("{:016x}", event.id()), event.relative().to_string_lossy());
         for record in csv.records() {
@@ -92,19 +113,6 @@ impl Plugin for CsvToSqlite {
         }
         drop(insert);
         file.commit().map_err(wrong_database)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.has_begun) {
-            return Ok(());
-        }
-        // SQLite may have given the transaction up by itself (a full disk): then this fails, and all of the burst comes
-        // again, as it must.
-        let committed = self.database.execute_batch("COMMIT");
-        if committed.is_err() && !self.database.is_autocommit() {
-            self.database.execute_batch("ROLLBACK")?;
-        }
-        Ok(committed?)
     }
 }
 

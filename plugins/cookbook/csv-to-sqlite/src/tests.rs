@@ -43,15 +43,19 @@ fn a_file_that_comes_twice_adds_nothing_and_a_new_version_of_it_does() {
 }
 
 #[test]
-fn a_burst_is_safe_when_it_is_flushed_and_not_before() {
+fn what_comes_together_is_one_transaction_and_safe_when_the_call_returns() {
     let directory = tempfile::tempdir().unwrap();
-    let mut host = started(directory.path());
-    for name in ["a.csv", "b.csv"] {
-        host.event(name).content("date,amount\nmon,1\n").deliver().assert_done();
-    }
-    assert_eq!(rows(directory.path()).len(), 0);
-    host.flush().assert_done();
-    assert_eq!(rows(directory.path()).len(), 2);
+    let host = started(directory.path());
+    let database = Connection::open(directory.path().join("sales.db")).unwrap();
+    // It changes with each commit of another's.
+    let commits = || database.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap();
+    let before = commits();
+    let names: Vec<String> = (0..100).map(|n| format!("{n}.csv")).collect();
+    let verdicts = host.burst(names.iter().map(|name| host.event(name).content("date,amount\nmon,1\n")));
+    verdicts.iter().for_each(notifyit_plugin_api::Verdict::assert_done);
+    assert_eq!((rows(directory.path()).len(), commits()), (100, before + 1));
+    host.event("a.csv").content("date,amount\nmon,1\n").deliver().assert_done();
+    assert_eq!(rows(directory.path()).len(), 101, "there was no flush");
 }
 
 #[test]
@@ -73,13 +77,49 @@ fn what_is_wrong_half_way_leaves_nothing_of_its_file_and_all_of_the_others() {
 }
 
 #[test]
-fn a_transaction_that_sqlite_has_given_up_fails_the_flush() {
+fn a_transaction_that_sqlite_has_given_up_is_nobodys_success() {
     let directory = tempfile::tempdir().unwrap();
-    let database = Connection::open_in_memory().unwrap();
-    let mut plugin = CsvToSqlite { database, columns: Vec::new(), insert: String::new(), has_begun: true };
-    assert!(plugin.flush().is_err(), "there is no transaction to commit");
-    assert!(plugin.flush().is_ok(), "nothing has come since");
-    drop(directory);
+    let host = started(directory.path());
+    let database = Connection::open(directory.path().join("sales.db")).unwrap();
+    let trigger = "CREATE TRIGGER t BEFORE INSERT ON \"a \"\"table\"\"\" WHEN NEW.date = 'full' BEGIN
+                   SELECT RAISE(ROLLBACK, 'given up'); END";
+    database.execute_batch(trigger).unwrap();
+    let file = |name, text| host.event(name).content(text);
+    let events = || {
+        [
+            file("a.csv", "date,amount\nmon,1\n"),
+            file("b.csv", "no,column\n"),
+            file("c.csv", "date,amount\nfull,2\n"),
+            file("d.csv", "date,amount\nwed,3\n"),
+        ]
+    };
+    let verdicts = host.burst(events());
+    verdicts[1].assert_reject("no column");
+    [0, 2, 3].iter().for_each(|n| verdicts[*n].assert_retry("given up"));
+    assert_eq!(rows(directory.path()).len(), 0);
+    database.execute_batch("DROP TRIGGER t").unwrap();
+    host.burst(events());
+    assert_eq!(rows(directory.path()).len(), 3);
+}
+
+#[test]
+fn a_commit_that_fails_is_nobodys_success() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Connection::open(directory.path().join("sales.db")).unwrap();
+    // What is asked of it is looked at when it is committed.
+    let tables = "CREATE TABLE days (date TEXT PRIMARY KEY); CREATE TABLE \"a \"\"table\"\"\"
+         (event, line, file, date REFERENCES days DEFERRABLE INITIALLY DEFERRED, amount, PRIMARY KEY (event, line))";
+    database.execute_batch(tables).unwrap();
+    let host = started(directory.path());
+    let events = || [("a.csv", "date,amount\nmon,1\n"), ("b.csv", "no,column\n")];
+    let burst = || host.burst(events().map(|(name, text)| host.event(name).content(text)));
+    let verdicts = burst();
+    verdicts[0].assert_retry("FOREIGN KEY");
+    verdicts[1].assert_reject("no column");
+    assert_eq!(rows(directory.path()).len(), 0);
+    database.execute_batch("INSERT INTO days VALUES ('mon')").unwrap();
+    burst()[0].assert_done();
+    assert_eq!(rows(directory.path()).len(), 1);
 }
 
 #[test]
