@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use notifyit_tests::{Host, Running, inline_only, libraries_by, library, skip};
 
+use crate::cookbook::servers::http;
+
 use self::hosts::{Told, fits, next, today, v1_0, v1_1};
 
 mod hosts;
@@ -98,6 +100,24 @@ fn a_host_that_takes_no_deferred_verdict_has_a_clear_answer() {
         let told = (host.run)(&library("flying"), &format!("{{\"out\":{out:?}}}"), &file, &["text"]).unwrap();
         let answer = "1 2 0 the host is older than 1.2 of notifyit-plugin-api and takes no deferred verdict: update notifyit";
         assert_eq!(told.answers, [format!("0, {answer}, 0 0 0, 0 0 0")], "{}", host.version);
+    }
+}
+
+#[test]
+fn the_upload_of_the_cookbook_runs_on_a_host_that_takes_no_deferred_verdict() {
+    if inline_only("its hosts are the test itself") {
+        return;
+    }
+    let file = tempfile::tempdir().unwrap();
+    let file = file.path().join("file.txt");
+    for host in [v1_0::HOST, v1_1::HOST] {
+        let server = http(&["201 Created", "413 Content Too Large"]);
+        let config = format!("{{\"url\":\"{}\"}}", server.url);
+        let told = (host.run)(&library("upload"), &config, &file, &["first", "second"]).unwrap();
+        assert_eq!(told.answers[0], "0, 0 0 0, 0 0 0, 0 0 0", "{}", host.version);
+        assert!(told.answers[1].contains("answers 413"), "{:?}", told.answers);
+        let put = |body: &str| ("PUT /file.txt HTTP/1.1".to_owned(), body.to_owned());
+        assert_eq!(server.requests(), [put("first"), put("second")]);
     }
 }
 

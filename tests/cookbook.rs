@@ -10,7 +10,8 @@ use rustix::process::Signal;
 
 use crate::state::Site;
 
-mod servers;
+pub(crate) mod servers;
+mod uploads;
 
 const COOKBOOK: [&str; 8] =
     ["call", "checksums", "clamav", "count", "csv-to-sqlite", "gunzip", "thumbnails", "upload"];
@@ -139,20 +140,6 @@ fn a_kill_loses_nothing_and_counts_nothing_twice() {
     host.wait_for("300 files to be counted", |_| (counted() >= Some(300)).then_some(()));
     host.stop().success();
     assert_eq!((rows(&aside), counted()), (300, Some(300)));
-}
-
-#[test]
-fn upload_waits_for_its_server_and_loses_no_file() {
-    let (url, requests) = servers::http(&["503 Service Unavailable", "413 Content Too Large"]);
-    let host = host("upload").set(&format!("upload.url=\"{url}/in\"")).start();
-    host.write("a b.txt", "first");
-    host.logged(&["upload", "a b.txt", "413"]);
-    host.write("c.txt", "second");
-    host.wait_for("three requests", |_| (requests.lock().unwrap().len() == 3).then_some(()));
-    let request = |name: &str, body: &str| (format!("PUT /in/{name} HTTP/1.1"), body.to_owned());
-    let first = request("a%20b.txt", "first");
-    assert_eq!(*requests.lock().unwrap(), [first.clone(), first, request("c.txt", "second")]);
-    host.stop().success();
 }
 
 #[test]

@@ -1,34 +1,68 @@
 //! What the cookbook's plugins talk to. Each serves until the test's process ends.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread;
 
-/// The requests that a server has had: first line and body.
-pub(super) type Requests = Arc<Mutex<Vec<(String, String)>>>;
-
-/// An HTTP server: its address, and what it was asked. It gives these answers in turn, then `204`.
-pub(super) fn http(answers: &'static [&'static str]) -> (String, Requests) {
-    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", server.local_addr().expect("it is bound"));
-    let requests = Requests::default();
-    let had = Arc::clone(&requests);
-    std::thread::spawn(move || {
-        for (stream, n) in server.incoming().flatten().zip(0..) {
-            let mut stream = BufReader::new(stream);
-            let Some(request) = request(&mut stream) else { continue };
-            had.lock().expect("no test panics with it").push(request);
-            let answer = answers.get(n).unwrap_or(&"204 No Content");
-            let end = "Content-Length: 0\r\nConnection: close\r\n\r\n";
-            let _ = write!(stream.get_mut(), "HTTP/1.1 {answer}\r\n{end}");
-        }
-    });
-    (url, requests)
+/// An HTTP server.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    had: Arc<Mutex<Vec<Request>>>,
+    gate: Arc<RwLock<()>>,
 }
 
-fn request(stream: &mut impl BufRead) -> Option<(String, String)> {
+/// A request's first line, and its body.
+type Request = (String, String);
+
+/// It gives these answers, in the order in which it was asked, then `204`.
+pub(crate) fn http(answers: &'static [&'static str]) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let server = Server { url, had: Arc::default(), gate: Arc::default() };
+    let (had, gate) = (Arc::clone(&server.had), Arc::clone(&server.gate));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (had, gate) = (Arc::clone(&had), Arc::clone(&gate));
+            thread::spawn(move || answer(BufReader::new(stream), answers, &had, &gate));
+        }
+    });
+    server
+}
+
+impl Server {
+    /// What it was asked so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.had.lock().expect("nobody panics with it").clone()
+    }
+
+    /// It answers nothing for as long as this is kept.
+    pub(super) fn hold(&self) -> impl Sized + '_ {
+        self.gate.write().expect("nobody panics with it")
+    }
+}
+
+fn answer(
+    mut stream: BufReader<TcpStream>,
+    answers: &[&str],
+    had: &Mutex<Vec<Request>>,
+    gate: &RwLock<()>,
+) -> Option<()> {
+    loop {
+        let request = request(&mut stream)?;
+        let mut had = had.lock().ok()?;
+        let answer = answers.get(had.len()).unwrap_or(&"204 No Content");
+        had.push(request);
+        drop(had);
+        let is_open = gate.read();
+        write!(stream.get_mut(), "HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").ok()?;
+        drop(is_open);
+    }
+}
+
+fn request(stream: &mut impl BufRead) -> Option<Request> {
     let mut head = Vec::new();
     for line in stream.lines() {
         match line.ok()? {
@@ -46,7 +80,7 @@ fn request(stream: &mut impl BufRead) -> Option<(String, String)> {
 /// A clamd at this socket, to which each file with the text `EICAR` in it is infected.
 pub(super) fn clamd(socket: &Path) {
     let server = UnixListener::bind(socket).expect("a new socket");
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for mut stream in server.incoming().flatten() {
             let Some(content) = instream(&mut stream) else { continue };
             let is_infected = content.windows(5).any(|text| text == b"EICAR");

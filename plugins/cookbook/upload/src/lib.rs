@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [plugin.upload]
-//! workers = 4
+//! in_flight = 8     # if the server is to have less than 16 at a time
 //! timeout = "10m"
 //!
 //! [plugin.upload.config]
@@ -14,7 +14,12 @@
 //! id as `Idempotency-Key`, for one that must tell them apart. `https://` needs a build with TLS, which is most of the code
 //! then: `cargo build --release -p notifyit-upload --features tls`.
 //!
-//! It shows what to make of a server's answers:
+//! It shows how to have many files in flight: most of an upload is waiting, so the call only starts it, on a thread of its
+//! own, and the verdict comes when the server has answered. Each has its thread, open file and connection, and buffers of
+//! 256 KiB; `workers` would multiply that, and one is enough. A stop waits for them as long as for any call (`grace`), and
+//! what is left comes again. On a host that is older than 1.2 of the API each upload takes place in its call.
+//!
+//! And it shows what to make of a server's answers:
 //!
 //! | answer | verdict |
 //! |---|---|
@@ -28,6 +33,7 @@
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use notifyit_plugin_api::{
@@ -54,6 +60,7 @@ impl Plugin for Upload {
     type Config = Config;
 
     const READS_ONLY: bool = true;
+    const IN_FLIGHT: u16 = 16;
 
     fn new(config: Config, _host: Host) -> Result<Self> {
         if !config.url.starts_with("http://") && !config.url.starts_with("https://") {
@@ -66,6 +73,9 @@ impl Plugin for Upload {
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
+            // Each keeps its connection for the next.
+            .max_idle_connections(Self::IN_FLIGHT.into())
+            .max_idle_connections_per_host(Self::IN_FLIGHT.into())
             .build();
         Ok(Upload { config, agent: agent.new_agent() })
     }
@@ -79,11 +89,24 @@ impl Plugin for Upload {
             timeout: event.timeout().unwrap_or(Duration::from_secs(3600)),
             file: event.open()?,
         };
-        upload.by(&self.agent)
+        let Ok(deferred) = event.defer() else {
+            return upload.by(&self.agent); // An older host takes its verdict now or never.
+        };
+        let agent = self.agent.clone(); // It has the same connections.
+        // Whatever becomes of the thread, there is a verdict: if it panics, or cannot be started, the file is tried again.
+        let run = move || deferred.complete(upload.by(&agent));
+        thread::Builder::new().name("upload".to_owned()).spawn(run).context("failed to start a thread")?;
+        Ok(())
+    }
+
+    /// The host has waited for what is in flight: what still is has no time left, and comes again.
+    fn shutdown(&mut self) -> Result<()> {
+        self.agent.clone().shutdown();
+        Ok(())
     }
 }
 
-/// All that an upload needs: nothing of the event, which ends with its call.
+/// All that an upload needs, wherever it takes place: nothing of the event, which ends with its call.
 struct Put {
     url: String,
     id: String,

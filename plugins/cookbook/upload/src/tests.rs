@@ -1,6 +1,8 @@
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
 use notifyit_plugin_api::json;
@@ -17,23 +19,22 @@ fn answers(answer: &'static str) -> (String, JoinHandle<Request>) {
     let url = format!("http://{}/in/", server.local_addr().unwrap());
     let thread = std::thread::spawn(move || {
         let mut stream = BufReader::new(server.accept().unwrap().0);
-        let mut head = Vec::new();
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            match line.trim_end() {
-                "" => break,
-                line => head.push(line.to_lowercase()),
-            }
-        }
-        let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        stream.read_exact(&mut body).unwrap();
+        let request = request(&mut stream).unwrap();
         write!(stream.get_mut(), "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             .unwrap();
-        (head, body)
+        request
     });
     (url, thread)
+}
+
+/// None when the client has nothing more to say.
+fn request(stream: &mut impl BufRead) -> Option<Request> {
+    let lines = stream.lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let head: Vec<String> = lines.map(|line| line.to_lowercase()).collect();
+    let length = head.iter().find_map(|line| line.strip_prefix("content-length: "))?;
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    Some((head, body))
 }
 
 fn verdict(answer: &'static str) -> notifyit_plugin_api::Verdict {
@@ -90,6 +91,44 @@ fn a_server_that_hangs_up_is_tried_again() {
     let mut host = TestHost::start::<Upload>(json!({ "url": url })).unwrap();
     host.write("a", "x").assert_retry("PUT http://");
     thread.join().unwrap();
+}
+
+#[test]
+fn many_are_in_flight_on_as_many_connections() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let opened = Arc::clone(&connections);
+    std::thread::spawn(move || {
+        // No request is answered before sixteen have come.
+        let all = Arc::new(Barrier::new(16));
+        for stream in server.incoming() {
+            opened.fetch_add(1, Ordering::Relaxed);
+            let (mut stream, all) = (BufReader::new(stream.unwrap()), Arc::clone(&all));
+            std::thread::spawn(move || {
+                while request(&mut stream).is_some() {
+                    all.wait();
+                    stream.get_mut().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                }
+            });
+        }
+    });
+    let mut host = TestHost::start::<Upload>(json!({ "url": url })).unwrap();
+    host.set_timeout(Some(Duration::from_secs(5)));
+    let names: Vec<String> = (0..48).map(|n| format!("{n}.txt")).collect();
+    let verdicts = host.burst(names.iter().map(|name| host.event(name).content("x")));
+    verdicts.iter().for_each(notifyit_plugin_api::Verdict::assert_done);
+    assert_eq!(connections.load(Ordering::Relaxed), 16);
+}
+
+#[test]
+fn a_server_that_never_answers_has_the_time_of_the_event() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let host = TestHost::start::<Upload>(json!({ "url": url })).unwrap();
+    let event = || host.event("a").content("x").timeout(Duration::from_millis(200));
+    event().deliver().assert_retry("timeout");
+    drop(server);
 }
 
 #[test]
