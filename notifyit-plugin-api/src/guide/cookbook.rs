@@ -10,8 +10,8 @@
 //! | call a program | `call`; better: `exec`, which comes with the host | whose fault it is: the file's, or the plugin's |
 //! | make thumbnails | `thumbnails` | a result for each file, whole or not at all; limits against hostile files |
 //! | keep a manifest of checksums | `checksums` | one result of all files, written once in a burst |
-//! | put CSV into SQLite | `csv-to-sqlite` | a transaction for each burst, committed in `flush` |
-//! | upload by HTTP | `upload` | a verdict for each answer of a server; `Retry-After` |
+//! | put CSV into SQLite | `csv-to-sqlite` | a transaction for all files that wait (`on_batch`), and yet a verdict for each |
+//! | upload by HTTP | `upload` | many files in flight (`defer`); a verdict for each answer of a server; `Retry-After` |
 //! | scan for viruses | `clamav` | a protocol over a socket; a file that is moved away |
 //! | chain two plugins | `gunzip`, then `csv-to-sqlite` | a result that is the next plugin's file |
 //!
@@ -49,7 +49,15 @@
 //!
 //! **They say done when it is safe.** What is not safe at the end of `on_event` is so at the end of
 //! [`flush`](crate::Plugin::flush); if that fails, all of the burst comes again. So make each file safe in `on_event`
-//! (`thumbnails`), or all of a burst at once in `flush` (`csv-to-sqlite`), which is faster when many come.
+//! (`thumbnails`), or many at once, which is faster when many come: all that wait in
+//! [`on_batch`](crate::Plugin::on_batch), where each file can still have its own verdict and an error says whose fault it was
+//! (`csv-to-sqlite`), or all of a burst in `flush`, where one result is made of all (`checksums`).
+//!
+//! **They wait for many at a time.** What is done elsewhere, at a server, is started in the call and goes on behind it, on a
+//! thread or task that has all it needs of the event, the open file and the time that it may take, and the verdict to come:
+//! [`Event::defer`](crate::Event::defer) (`upload`). No more than [`IN_FLIGHT`](crate::Plugin::IN_FLIGHT) are under way, so
+//! that nothing has to be queued or counted. Other threads in a plugin are seldom needed: that many `workers` are as many
+//! instances.
 //!
 //! **They say whose fault it was.**
 //!
