@@ -46,9 +46,9 @@ fn a_file_that_comes_twice_adds_nothing_and_a_new_version_of_it_does() {
 fn what_comes_together_is_one_transaction_and_safe_when_the_call_returns() {
     let directory = tempfile::tempdir().unwrap();
     let host = started(directory.path());
-    let database = Connection::open(directory.path().join("sales.db")).unwrap();
-    // It changes with each commit of another's.
-    let commits = || database.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap();
+    // The file's change counter is one more with each commit.
+    let head = || std::fs::read(directory.path().join("sales.db")).unwrap();
+    let commits = || u32::from_be_bytes(head()[24..28].try_into().unwrap());
     let before = commits();
     let names: Vec<String> = (0..100).map(|n| format!("{n}.csv")).collect();
     let verdicts = host.burst(names.iter().map(|name| host.event(name).content("date,amount\nmon,1\n")));
