@@ -7,6 +7,7 @@
 
 use std::fmt::Display;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -63,13 +64,15 @@ impl Shelf {
     }
 
     pub(super) fn answer(&self, instance: &str, operation: u32, payload: &[u8]) -> Answer {
-        let answer = match operation {
+        let answer = || match operation {
             STORE_GET => self.get(instance, payload),
             STORE_PUT => self.put(instance, payload),
             STORE_REMOVE => self.change(instance, payload, None),
             STORE_KEYS => self.keys(instance, payload),
             _ => self.database().map(|_| Vec::new()),
         };
+        // A damaged file may do this to who reads it.
+        let answer = catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| Err(self.is_damaged()));
         answer.map_or_else(|(status, message)| (status, message.into_bytes()), |payload| (DONE, payload))
     }
 
@@ -148,6 +151,14 @@ impl Shelf {
         }
         let database = open(file).map_err(|error| (RETRY, failed("open", file, &error)))?;
         Ok(Arc::clone(there.insert(Arc::new(database))))
+    }
+
+    /// What was opened of it is dropped, and may panic once more then.
+    fn is_damaged(&self) -> Refusal {
+        let opened = lock(&self.database).take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(opened)));
+        let file = self.file.as_deref().unwrap_or(Path::new(FILE));
+        (RETRY, format!("the plugins' stores {file:?} are damaged; stop the host and move the file away"))
     }
 
     /// It is opened anew by whoever comes next.
@@ -405,5 +416,29 @@ mod tests {
         assert_eq!(forget(dir.path(), "a", false).unwrap(), 2);
         assert_eq!(forget(dir.path(), "a", false).unwrap(), 0);
         assert_eq!(get(&Shelf::new(Some(dir.path())), "ab", "1").1, b"\x01v");
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_for_who_asks_and_no_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        let shelf = Shelf::new(Some(dir.path()));
+        for number in 0..200 {
+            put(&shelf, "a", &format!("key{number}"), &[7; 300]);
+        }
+        drop(shelf);
+        let (whole, mut refused) = (std::fs::read(&file).unwrap(), 0);
+        for place in (0..whole.len()).step_by(20_011) {
+            let mut damaged = whole.clone();
+            damaged[place..].iter_mut().take(64).for_each(|byte| *byte ^= 0xa5);
+            std::fs::write(&file, &damaged).unwrap();
+            let shelf = Shelf::new(Some(dir.path()));
+            for _ in 0..2 {
+                let all = shelf.answer("a", STORE_KEYS, &pair(b"", b""));
+                let answers = [get(&shelf, "a", "key7"), put(&shelf, "a", "key9", b"new"), all];
+                refused += answers.iter().filter(|(status, _)| *status == RETRY).count();
+            }
+        }
+        assert!(refused > 0);
     }
 }
