@@ -9,6 +9,10 @@ use crate::event::FileEvent;
 use crate::plugin::Answer;
 use crate::settle::recorder::Glance;
 
+/// More verdicts than can be in flight that wait for a worker are those of a plugin that lies: what comes on top is not
+/// kept.
+const VERDICTS: usize = 2 * (1 << 16);
+
 /// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
@@ -95,6 +99,9 @@ impl Desk {
     /// The verdict on an event in flight.
     pub(super) fn completed(&self, ticket: u64, answer: Answer) {
         let mut inbox = self.lock();
+        if inbox.completed.len() >= VERDICTS {
+            return;
+        }
         inbox.completed.push((ticket, answer));
         inbox.nudged = true;
         self.ready.notify_all();

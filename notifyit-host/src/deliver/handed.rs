@@ -47,7 +47,7 @@ impl Hand {
     }
 
     /// May there be an event of the same file among them?
-    fn may_hold(&self, event: &FileEvent) -> bool {
+    pub(super) fn may_hold(&self, event: &FileEvent) -> bool {
         self.places.contains(&place(event))
     }
 
@@ -110,6 +110,8 @@ impl Worker {
             match answers.next().flatten() {
                 // First of all: whatever has the instance flushed now, flushes these too.
                 Some(answer) if answer.reply == Reply::Done => self.done(handed, &answer),
+                // Then these: whatever loses the instance now, by a flush that fails, say, loses these too.
+                Some(answer) if answer.reply == Reply::Deferred => self.is_deferred(handed),
                 answer => others.push((handed, answer)),
             }
         }

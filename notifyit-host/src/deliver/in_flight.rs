@@ -3,7 +3,7 @@
 //! Such an event is under way as one that is in hand: it counts, holds its file's next event back, and has its time. Its
 //! verdict comes to the worker's desk under a ticket, and goes the way of every other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,15 +75,18 @@ impl InFlight {
 
     /// An event of a file that is in flight waits behind that; any other comes back.
     pub(super) fn arrives(&mut self, event: FileEvent) -> Option<FileEvent> {
-        if self.is_empty() {
-            return Some(event);
-        }
-        let ticket = self.places.get(&place(&event));
-        let Some(flight) = ticket.and_then(|ticket| self.by_ticket.get_mut(ticket)) else {
-            return Some(event);
-        };
-        flight.handed.behind.push_back(event);
+        let Some(behind) = self.of_file(&event) else { return Some(event) };
+        behind.push_back(event);
         None
+    }
+
+    /// What waits behind the one in flight that is about the same file, if there is one.
+    pub(super) fn of_file(&mut self, event: &FileEvent) -> Option<&mut VecDeque<FileEvent>> {
+        if self.is_empty() {
+            return None;
+        }
+        let flight = self.by_ticket.get_mut(self.places.get(&place(event))?)?;
+        Some(&mut flight.handed.behind)
     }
 
     /// All that is here, in no order: the lane stops, and it is counted.
@@ -99,6 +102,24 @@ impl InFlight {
     pub(super) fn events(&self) -> impl Iterator<Item = &FileEvent> {
         let all = self.by_ticket.values().map(|flight| &flight.handed);
         all.flat_map(|handed| std::iter::once(&handed.work.event).chain(&handed.behind))
+    }
+
+    /// The files of those whose verdicts are to come.
+    pub(super) fn files(&self) -> impl Iterator<Item = (NodeId, &OsStr)> {
+        let events = self.by_ticket.values().map(|flight| &flight.handed.work.event);
+        events.map(|event| (event.node, &*event.name))
+    }
+
+    /// The time of the first is over.
+    pub(super) fn first_is_late(&mut self) {
+        if let Some(flight) = self.by_ticket.values_mut().next() {
+            flight.late_at = Some(Instant::now());
+            self.late_at = flight.late_at;
+        }
+    }
+
+    pub(super) fn has_late(&self) -> bool {
+        self.late(Instant::now()).is_some()
     }
 }
 
@@ -149,7 +170,13 @@ impl Worker {
     pub(super) fn is_deferred(&mut self, handed: Handed) {
         if handed.ticket == 0 {
             let message = "the plugin lied: it has deferred what it was to answer at once";
+            self.attempt.locate(&handed.work.event);
             return self.failed(handed.work, handed.behind, message, None);
+        }
+        if self.instance.is_none() {
+            // It was lost with the same answers: nobody is left who would say it.
+            self.give_probe_back();
+            return self.put_off(handed.work, Instant::now(), handed.behind);
         }
         // What it has collected may be what the verdict hangs on.
         self.unflushed = true;
@@ -163,18 +190,29 @@ impl Worker {
         if self.in_flight.is_empty() {
             return;
         }
+        self.take_verdicts();
+        if let Some(late) = self.in_flight.late(Instant::now()) {
+            self.is_late(late);
+        }
+        if let Some(lost) = self.instance.as_mut().and_then(Instance::has_died) {
+            self.lose_idle_instance(&lost);
+        }
+    }
+
+    /// Verdicts that nobody waits for do not pile up.
+    pub(super) fn forget_void(&self) {
+        if self.tickets.is_some() && self.in_flight.is_empty() {
+            drop(self.desk().take_completed());
+        }
+    }
+
+    fn take_verdicts(&mut self) {
         for (ticket, answer) in self.desk().take_completed() {
             match self.take_flight(ticket) {
                 Some(handed) if answer.reply == Reply::Done => self.has_landed(handed, &answer),
                 Some(handed) => self.answered(handed, answer),
                 None => {}
             }
-        }
-        if let Some(late) = self.in_flight.late(Instant::now()) {
-            self.is_late(late);
-        }
-        if let Some(lost) = self.instance.as_mut().and_then(Instance::has_died) {
-            self.lose_idle_instance(&lost);
         }
     }
 
@@ -211,7 +249,10 @@ impl Worker {
 
     /// The process that had it in flight is no more. If it has died, any of them may be at fault; that which was alone is.
     pub(super) fn ground(&mut self, lost: &Lost) {
-        drop(self.desk().take_completed());
+        // Perhaps the worker was about to try one.
+        let was_probe = self.is_probe;
+        // What it had said before its end counts.
+        self.take_verdicts();
         let all: Vec<Flight> = self.in_flight.take_all().collect();
         let now = Instant::now();
         for Flight { handed: Handed { mut work, behind, .. }, is_probe, .. } in all {
@@ -226,5 +267,6 @@ impl Worker {
                 }
             }
         }
+        self.is_probe = was_probe;
     }
 }

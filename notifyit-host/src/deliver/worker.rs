@@ -165,6 +165,7 @@ impl Worker {
             }
             return Flow::GoOn;
         }
+        self.forget_void();
         let next = [self.waiting.next_due(), self.racy.next_due(), self.next_look()];
         let next = next.into_iter().flatten().min();
         self.desk().wait(next);
@@ -178,15 +179,24 @@ impl Worker {
             self.lane.settled(1);
             return self.bring_forward(behind);
         }
-        if work.is_alone() && !self.in_flight.is_empty() {
-            self.in_flight.lands = true;
-            self.give_probe_back();
-            return self.put_off(work, Instant::now(), behind);
+        if work.event.renamed_from.is_some() && self.hand.may_hold(&work.event) {
+            self.take_answers();
+        }
+        if let Some(flight) = self.in_flight.of_file(&work.event) {
+            // It was renamed to there since it came.
+            flight.push_back(work.event);
+            flight.extend(behind);
+            return self.give_probe_back();
         }
         if work.event.certainty == Certainty::Supposed || work.tried > 0 || work.is_suspect {
             // Whether it is finished the ledger tells only of what has been flushed. What has failed before may take
             // the instance with it, and what that has not flushed.
             self.flush();
+        }
+        if work.is_alone() && !self.in_flight.is_empty() {
+            self.in_flight.lands = true;
+            self.give_probe_back();
+            return self.put_off(work, Instant::now(), behind);
         }
         if !self.racy.is_empty()
             && let Some(until) = self.held_until(&work.event)

@@ -140,6 +140,7 @@ impl World {
             }
             Step::Event(answer) => script(|script| script.events.push_back(*answer)),
             Step::Complete(place, answer) => plugin::complete(*place, *answer),
+            Step::Late => self.host().worker.in_flight.first_is_late(),
             Step::Flush(answer) => script(|script| script.flushes.push_back(*answer)),
             Step::NewCode => self.change_over(),
             Step::Kill => {
@@ -242,6 +243,7 @@ impl World {
         let worker = &mut host.worker;
         let is_due = worker.racy.next_due().is_some_and(|due| due <= Instant::now());
         let is_due = is_due || !worker.in_flight.is_empty() && worker.desk().has_completed();
+        let is_due = is_due || worker.in_flight.has_late();
         if worker.local.is_empty() && !worker.unflushed && !worker.waiting.has_due() && !is_due {
             return false;
         }

@@ -5,6 +5,7 @@ use notifyit_plugin_api::Origin;
 use super::Step::{Event, Flush, Grain, Kill, NewCode, Overflow, Read, Rename, Rescan, Turn, Write};
 use super::*;
 use crate::event::{Certainty, FileEvent};
+use crate::plugin::{Lost, Reply};
 use crate::settle::ledger::Stamp;
 
 const A: Where = (0, "a");
@@ -202,4 +203,45 @@ fn what_waits_under_a_name_that_another_takes_goes_on_under_its_own() {
         Turn(1),
     ];
     run(Kind::CloseWrite, Clock::Fine, &steps).unwrap();
+}
+
+#[test]
+fn what_is_deferred_is_tried_again_when_its_process_is_lost_over_the_other_answers() {
+    let mut world = World::flying(Kind::CloseWrite, Clock::Fine, Isolation::Process);
+    // The second one's end flushes the first, and the process goes with that.
+    let answers = [Event(Answer::Done), Event(Answer::Reject), Event(Answer::Defer), Flush(Answer::Panic)];
+    let steps = [Write(A), Write(B), Write(C), Read(9), Turn(1)];
+    answers.iter().chain(&steps).for_each(|step| world.step(step));
+    assert!(world.host().worker.in_flight.is_empty());
+    world.come_to_rest().unwrap();
+}
+
+#[test]
+fn what_is_renamed_to_where_another_is_in_flight_waits_behind_that() {
+    let mut world = World::flying(Kind::CloseWrite, Clock::Fine, Isolation::Inline);
+    let first = [Event(Answer::Defer), Write(A), Read(9), Turn(1)];
+    let failed = [Event(Answer::Retry), Write(B), Read(9), Turn(1)];
+    let renamed = [Rename(B, A), Read(9), Event(Answer::Defer), Turn(3)];
+    first.iter().chain(&failed).chain(&renamed).for_each(|step| world.step(step));
+    world.check().unwrap();
+    world.come_to_rest().unwrap();
+}
+
+#[test]
+fn a_verdict_counts_that_a_process_has_said_before_its_end() {
+    let mut world = World::flying(Kind::CloseWrite, Clock::Fine, Isolation::Process);
+    let in_flight = [Event(Answer::Defer), Event(Answer::Defer), Write(A), Write(B), Read(9), Turn(1)];
+    in_flight.iter().for_each(|step| world.step(step));
+    plugin::complete(0, Answer::Done);
+    world.host().worker.lose_instance(&Lost::Died("died as it was told".to_owned()));
+    assert_eq!((world.look(A), world.look(B)), ((1, true), (2, false)));
+    world.come_to_rest().unwrap();
+}
+
+#[test]
+fn verdicts_that_nobody_waits_for_do_not_pile_up() {
+    let mut world = World::flying(Kind::CloseWrite, Clock::Fine, Isolation::Process);
+    let worker = &mut world.host().worker;
+    worker.desk().completed(7, crate::plugin::Answer { reply: Reply::Done, notes: Default::default() });
+    assert!(worker.turn() == Flow::GoOn && !worker.desk().has_completed());
 }

@@ -35,6 +35,8 @@ pub(super) struct Script {
     pub(super) safe: HashSet<u64>,
     /// What it is to say of which version yet.
     pub(super) deferred: Vec<(Deferred, u64)>,
+    /// It ends with its process, which says nothing any more then.
+    pub(super) is_isolated: bool,
 }
 
 pub(super) fn script<T>(f: impl FnOnce(&mut Script) -> T) -> T {
@@ -85,6 +87,15 @@ pub(super) fn complete(place: usize, answer: Answer) {
 pub(super) struct Scripted<const IN_FLIGHT: u16> {
     /// Done, but not flushed.
     done: Vec<u64>,
+}
+
+impl<const IN_FLIGHT: u16> Drop for Scripted<IN_FLIGHT> {
+    fn drop(&mut self) {
+        let dead = script(
+            |script| if script.is_isolated { std::mem::take(&mut script.deferred) } else { Vec::new() },
+        );
+        dead.into_iter().for_each(|(deferred, _)| std::mem::forget(deferred));
+    }
 }
 
 impl<const IN_FLIGHT: u16> Plugin for Scripted<IN_FLIGHT> {

@@ -20,6 +20,8 @@ impl World {
             .collect();
         prop_assert_eq!(events.len(), worker.lane.under_way(), "each event is at one place, and counted");
         prop_assert!(events.len() <= CAPACITY, "the queue is bounded");
+        let files: HashSet<_> = worker.in_flight.files().collect();
+        prop_assert_eq!(files.len(), worker.in_flight.files().count(), "one event of a file at a time");
         let now: HashSet<u64> = events.iter().copied().collect();
         prop_assert_eq!(now.len(), events.len(), "no event is twice");
         prop_assert!(now.is_disjoint(&self.settled), "what is settled does not come back");

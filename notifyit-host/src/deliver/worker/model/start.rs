@@ -22,6 +22,7 @@ impl World {
         world.library = PluginLibrary::in_process::<Scripted<3>>();
         world.isolation = isolation;
         world.host = None;
+        script(|script| script.is_isolated = isolation == Isolation::Process);
         world.start();
         world
     }

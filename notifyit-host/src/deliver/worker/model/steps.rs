@@ -27,6 +27,8 @@ pub(super) enum Step {
     Flush(Answer),
     /// The plugin says of one of the events whose verdict it has deferred what becomes of it.
     Complete(usize, Answer),
+    /// The time of the first that is in flight is over.
+    Late,
     /// The lane is to change over to new code.
     NewCode,
     /// The host is killed, and another one starts.
@@ -54,6 +56,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         4 => answer().prop_map(Step::Event),
         2 => answer().prop_map(Step::Flush),
         3 => (0..3_usize, answer()).prop_map(|(place, answer)| Step::Complete(place, answer)),
+        1 => Just(Step::Late),
         1 => Just(Step::NewCode),
         1 => Just(Step::Kill),
     ]
