@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionbio;
 
 pub(in crate::plugin) struct Signal {
     reader: PipeReader,
@@ -21,6 +22,8 @@ pub(in crate::plugin) struct Signal {
 impl Signal {
     pub(super) fn new() -> io::Result<Signal> {
         let (reader, writer) = pipe()?;
+        // A plugin that is its own enemy may have filled it: then it is raised, and nobody waits.
+        ioctl_fionbio(&writer, true)?;
         Ok(Signal { reader, writer: Mutex::new(Some(writer)), of_host: None })
     }
 
@@ -63,5 +66,25 @@ impl Signal {
 impl fmt::Debug for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signal")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    #[test]
+    fn who_raises_it_does_not_wait_though_it_is_full() {
+        let signal = Signal::new().unwrap();
+        // What a process can do that has but the reader.
+        let path = format!("/proc/self/fd/{}", signal.reader.as_raw_fd());
+        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+        let mut pipe = OpenOptions::new().write(true).custom_flags(nonblocking).open(path).unwrap();
+        while pipe.write(&[0; 4096]).is_ok() {}
+        signal.raise();
+        assert!(signal.is_raised_within(Duration::ZERO));
     }
 }
