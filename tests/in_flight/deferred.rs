@@ -1,6 +1,8 @@
 //! Verdicts that come later.
 
-use notifyit_tests::{children, inline_only, is_isolated};
+use std::fs;
+
+use notifyit_tests::{children, inline_only, is_isolated, library};
 use rustix::process::{Signal, kill_process};
 
 use super::Scene;
@@ -183,4 +185,62 @@ fn a_panic_in_a_call_leaves_what_is_in_flight_alone() {
     scene.wait(&host, "done 1 a.txt");
     host.stop().success();
     assert_eq!(scene.count_of("began 1 a.txt"), 1);
+}
+
+#[test]
+fn a_verdict_counts_that_comes_right_before_the_end_of_its_process() {
+    if !is_isolated() {
+        return;
+    }
+    let scene = Scene::new();
+    let host = scene.host().start();
+    for n in 0..10 {
+        let file = format!("{n}.last.txt");
+        scene.write(&file);
+        scene.wait(&host, &format!("done 1 {file}"));
+    }
+    scene.write("end.txt");
+    scene.wait(&host, "done 1 end.txt");
+    host.stop().success();
+    assert_eq!(scene.lines().len(), 22, "each once: {:?}", scene.lines());
+}
+
+#[test]
+fn what_a_plugin_does_to_a_file_in_flight_is_not_taken_for_anothers_work() {
+    let scene = Scene::new();
+    let host = scene.host().set("plugin.flying.workers=4").start_and_look();
+    scene.hold();
+    scene.write("a.rewrote.txt");
+    scene.write("b.touch.txt");
+    scene.wait_until(&host, "both", || scene.count_of("began") == 2);
+    scene.release();
+    scene.wait_until(&host, "both", || scene.count_of("done") == 2);
+    // What comes back has come by now.
+    scene.write("c.touch.txt");
+    scene.write("d.rewrote.txt");
+    scene.wait_until(&host, "two more", || scene.count_of("done") == 4);
+    (0..20).for_each(|n| scene.write(&format!("{n}.txt")));
+    scene.wait_until(&host, "all", || (0..20).all(|n| scene.count(&format!("done 1 {n}.txt")) == 1));
+    host.stop().success();
+    assert_eq!(scene.lines().len(), 48, "each once: {:?}", scene.lines());
+}
+
+#[test]
+fn new_code_waits_for_the_verdicts_on_what_the_old_code_has_in_flight() {
+    let scene = Scene::new();
+    let host = scene.host().start();
+    scene.hold();
+    scene.write("a.txt");
+    scene.wait(&host, "began 1 a.txt");
+    let mut newer = fs::read(library("flying")).expect("it is built");
+    newer.extend(b"newer");
+    let aside = host.aside("newer.so", "");
+    fs::write(&aside, newer).expect("a file");
+    fs::rename(aside, host.plugins().join("libnotifyit_flying.so")).expect("the directory is ours");
+    scene.write("b.txt");
+    scene.release();
+    host.logged(&["flying", "is replaced"]);
+    scene.wait(&host, "done 1 b.txt");
+    host.stop().success();
+    assert_eq!(scene.lines().len(), 4, "each once: {:?}", scene.lines());
 }

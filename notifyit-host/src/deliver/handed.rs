@@ -111,7 +111,7 @@ impl Worker {
                 // First of all: whatever has the instance flushed now, flushes these too.
                 Some(answer) if answer.reply == Reply::Done => self.done(handed, &answer),
                 // Then these: whatever loses the instance now, by a flush that fails, say, loses these too.
-                Some(answer) if answer.reply == Reply::Deferred => self.is_deferred(handed),
+                Some(answer) if answer.reply == Reply::Deferred => self.is_deferred(handed, answer.notes),
                 answer => others.push((handed, answer)),
             }
         }
@@ -148,11 +148,13 @@ impl Worker {
             return self.flush_if_long();
         }
         if answer.reply == Reply::Deferred {
-            return self.is_deferred(handed);
+            return self.is_deferred(handed, answer.notes);
         }
         let Handed { mut work, behind, looked, .. } = handed;
         self.unflushed = true;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
+        // It was alone, and the instance lives.
+        work.is_suspect &= matches!(answer.reply, Reply::Lost(_));
         match answer.reply {
             Reply::Done | Reply::Deferred => {}
             Reply::Reject { message } => {

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use notifyit_plugin_api::abi::Notes;
 use rustc_hash::FxHashMap;
 
 use super::handed::Handed;
@@ -35,6 +36,8 @@ pub(super) struct InFlight {
 #[derive(Debug)]
 struct Flight {
     handed: Handed,
+    /// What was said of it in the call.
+    notes: Notes,
     /// It finds out whether a pause is over.
     is_probe: bool,
     late_at: Option<Instant>,
@@ -167,7 +170,7 @@ impl Worker {
     }
 
     /// Its verdict comes later.
-    pub(super) fn is_deferred(&mut self, handed: Handed) {
+    pub(super) fn is_deferred(&mut self, handed: Handed, notes: Notes) {
         if handed.ticket == 0 {
             let message = "the plugin lied: it has deferred what it was to answer at once";
             self.attempt.locate(&handed.work.event);
@@ -182,7 +185,7 @@ impl Worker {
         self.unflushed = true;
         let is_probe = std::mem::take(&mut self.is_probe);
         let late_at = self.lane.timeout.and_then(|timeout| Instant::now().checked_add(timeout + SLACK));
-        self.in_flight.put(Flight { handed, is_probe, late_at });
+        self.in_flight.put(Flight { handed, notes, is_probe, late_at });
     }
 
     /// Takes the verdicts that have come, and looks whether any is overdue.
@@ -207,7 +210,9 @@ impl Worker {
     }
 
     fn take_verdicts(&mut self) {
-        for (ticket, answer) in self.desk().take_completed() {
+        for (ticket, mut answer) in self.desk().take_completed() {
+            let said = self.in_flight.by_ticket.get(&ticket).and_then(|flight| flight.notes.rewrote);
+            answer.notes.rewrote = answer.notes.rewrote.or(said);
             match self.take_flight(ticket) {
                 Some(handed) if answer.reply == Reply::Done => self.has_landed(handed, &answer),
                 Some(handed) => self.answered(handed, answer),

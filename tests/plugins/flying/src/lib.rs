@@ -10,6 +10,9 @@
 //! | `never` | keeps it for ever |
 //! | `panic` | panics |
 //! | `abort` | ends the process |
+//! | `last` | completes it well, and ends the process |
+//! | `rewrote` | completes it well; the call has written to the file, and claimed that |
+//! | `touch` | opens and closes the file for writing, and completes it well |
 //! | `error` | completes it well, but the call has failed |
 //! | `crash` | there is none: the call panics |
 //!
@@ -56,6 +59,7 @@ struct Job {
     word: String,
     line: String,
     hold: Option<PathBuf>,
+    path: PathBuf,
     out: File,
 }
 
@@ -72,6 +76,10 @@ impl Plugin for Flying {
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         let job = self.begin(event)?;
         assert_ne!(job.word, "crash", "told to panic in the call");
+        if job.word == "rewrote" {
+            OpenOptions::new().append(true).open(event.path())?.write_all(b"more")?;
+            event.rewrote();
+        }
         let deferred = event.defer()?;
         let fails = job.word == "error";
         thread::spawn(move || job.run(deferred));
@@ -114,7 +122,8 @@ impl Flying {
         let word = name.split('.').nth(1).filter(|word| *word != "txt").unwrap_or_default().to_owned();
         let lasts = word == "abort" || word == "panic" && self.config.batches;
         let word = if event.attempt() == 1 || lasts { word } else { String::new() };
-        Ok(Job { name, word, line, hold: self.config.hold.clone(), out: self.out.try_clone()? })
+        let (path, hold) = (event.path().to_owned(), self.config.hold.clone());
+        Ok(Job { name, word, line, hold, path, out: self.out.try_clone()? })
     }
 
     fn write(&self, line: &str) -> Result<()> {
@@ -137,9 +146,15 @@ impl Job {
             },
             "panic" => panic!("told to panic at {}", self.name),
             "abort" => std::process::abort(),
-            _ => {
+            word => {
                 let written = self.out.write_all(format!("done {}\n", self.line).as_bytes());
+                if word == "touch" {
+                    drop(OpenOptions::new().append(true).open(&self.path));
+                }
                 deferred.complete(written.map_err(Into::into));
+                if word == "last" {
+                    std::process::abort();
+                }
             }
         }
     }

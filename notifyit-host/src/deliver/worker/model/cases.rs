@@ -245,3 +245,19 @@ fn verdicts_that_nobody_waits_for_do_not_pile_up() {
     worker.desk().completed(7, crate::plugin::Answer { reply: Reply::Done, notes: Default::default() });
     assert!(worker.turn() == Flow::GoOn && !worker.desk().has_completed());
 }
+
+#[test]
+fn a_suspect_that_is_answered_is_none_any_more() {
+    let mut world = World::flying(Kind::CloseWrite, Clock::Fine, Isolation::Process);
+    let in_flight = [Event(Answer::Defer), Event(Answer::Defer), Write(A), Write(B), Read(9), Turn(1)];
+    in_flight.iter().for_each(|step| world.step(step));
+    world.host().worker.lose_instance(&Lost::Died("died as it was told".to_owned()));
+    let suspects = |world: &mut World| {
+        let waiting = &world.host().worker.waiting;
+        waiting.events().filter(|event| waiting.get(event).is_some_and(|work| work.is_suspect)).count()
+    };
+    assert_eq!(suspects(&mut world), 2);
+    world.step(&Event(Answer::Retry));
+    world.step(&Turn(1));
+    assert_eq!((suspects(&mut world), world.host().worker.waiting.events().count()), (1, 2));
+}
