@@ -196,6 +196,9 @@ impl<'a> Event<'a> {
     /// the process is killed. If [`on_event`](crate::Plugin::on_event) returns an error all the same, that is the verdict,
     /// and the handle is void.
     ///
+    /// What the call says by [`Event::rewrote`] counts with the verdict. What is written to the file after the call cannot
+    /// be claimed: it is a new version.
+    ///
     /// # Errors
     ///
     /// The host is older than 1.2 of this crate, which is [`Unavailable`](crate::Unavailable); or `IN_FLIGHT` is 1.
