@@ -24,7 +24,7 @@ pub trait Handler: Send {
     #[sabi(last_prefix_field)]
     fn control(&mut self, operation: u32, payload: RSlice<'_, u8>) -> ControlResult;
 
-    /// Several events at once, of as many files: a result for each, in order. If one is `PANICKED`, all
+    /// Several events at once, of as many files: a result for each, in order. If one is [`PANICKED`](crate::abi::PANICKED), all
     /// are. `[as on_event; at most Info::in_flight of them]` Since 1.2.
     fn on_batch(&mut self, events: RSlice<'_, EventRaw<'_>>) -> RVec<CallResult> {
         events.iter().map(|event| self.on_event(event)).collect()
