@@ -176,7 +176,7 @@ impl<'a> Event<'a> {
     ///     let rows = begin()?;
     ///     for event in events {
     ///         if let Err(error) = rows.insert(event) {
-    ///             event.settle(Err(error)); // this one alone
+    ///             event.settle(Err(error)); // this one alone; of an io::Error, Err(error.into())
     ///         }
     ///     }
     ///     rows.commit() // the verdict of all the others

@@ -76,7 +76,8 @@ pub trait Plugin: Send + Sized + 'static {
     }
 
     /// End of a burst: what `on_event` called done must be safe when this returns. For plugins that buffer.
-    /// `[on the worker's thread, when no event is waiting, and at least every 1,024 events; never without one]`
+    /// `[on the worker's thread, when no event is waiting, and at least every 1,024 events; never without one, but whatever its
+    /// verdict was; a deferred one is not waited for]`
     ///
     /// # Errors
     ///

@@ -207,17 +207,24 @@ impl Process {
         }
     }
 
-    /// The event in hand is to blame, and no other; of several in one call any may be.
+    /// The event in hand is to blame, and no other; of several in one call any may be. A call that has written garbage may be
+    /// over by then: if there was but one, it was that.
     fn without_answers(&mut self, handed: usize, why: NoAnswer) -> Answers {
+        let was_the_only_one = matches!(why, NoAnswer::Garbage) && handed == 1;
         let lost = self.lose(why);
         let mut answers = Answers { each: vec![None; handed], ..Answers::default() };
         let begun = self.in_hand.get().filter(|begun| lost != Lost::GivenUp && begun.place < handed);
-        match begun {
-            Some(begun) if begun.count == 1 => {
+        let guilty = match &begun {
+            Some(begun) if begun.count == 1 => Some(begun.place),
+            None if was_the_only_one => Some(0),
+            _ => None,
+        };
+        match (guilty, begun) {
+            (Some(guilty), _) => {
                 let answer = Answer { reply: Reply::Lost(lost), notes: Default::default() };
-                answers.each[begun.place] = Some(answer);
+                answers.each[guilty] = Some(answer);
             }
-            begun => {
+            (None, begun) => {
                 answers.lost = Some(lost);
                 answers.suspects = begun
                     .map_or(0..0, |begun| begun.place..begun.place.saturating_add(begun.count).min(handed));
