@@ -12,6 +12,9 @@ use crate::settle::recorder::Glance;
 /// More verdicts than can be in flight that wait for a worker are those of a plugin that lies: what comes on top is not
 /// kept.
 const VERDICTS: usize = 2 * (1 << 16);
+/// Where more than this wait, messages are cut to so many bytes.
+const WHOLE: usize = 1024;
+const SHORT: usize = 256;
 
 /// One worker's place: what lies before it, and what it has in hand. Its queue is bounded by the lane's capacity.
 #[derive(Debug, Default)]
@@ -97,10 +100,13 @@ impl Desk {
     }
 
     /// The verdict on an event in flight.
-    pub(super) fn completed(&self, ticket: u64, answer: Answer) {
+    pub(super) fn completed(&self, ticket: u64, mut answer: Answer) {
         let mut inbox = self.lock();
         if inbox.completed.len() >= VERDICTS {
             return;
+        }
+        if inbox.completed.len() >= WHOLE {
+            answer.cut(SHORT);
         }
         inbox.completed.push((ticket, answer));
         inbox.nudged = true;
@@ -225,5 +231,27 @@ impl InHand {
 
     fn lock(&self) -> MutexGuard<'_, Option<(Instant, Vec<u8>)>> {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Reply;
+
+    #[test]
+    fn a_flood_of_verdicts_takes_no_more_than_a_little_memory() {
+        let desk = Desk::default();
+        let message = "ä".repeat(1000);
+        for ticket in 0..=WHOLE as u64 {
+            let reply = Reply::Reject { message: message.clone() };
+            desk.completed(ticket, Answer { reply, notes: Default::default() });
+        }
+        let lengths = desk.take_completed().into_iter().map(|(_, answer)| match answer.reply {
+            Reply::Reject { message } => message.len(),
+            other => panic!("{other:?}"),
+        });
+        let lengths: Vec<usize> = lengths.collect();
+        assert_eq!((lengths[WHOLE - 1], lengths[WHOLE]), (2000, SHORT));
     }
 }

@@ -126,7 +126,7 @@ impl Worker {
     fn hold(&mut self, until: Instant, closing: Option<Instant>) -> Flow {
         self.flush();
         if closing.is_some() {
-            return Flow::Leave;
+            return if self.in_flight.is_empty() { Flow::Leave } else { self.wait_for_landing(closing) };
         }
         self.desk().wait_for_nudge(self.next_look().into_iter().chain([until]).min());
         Flow::GoOn

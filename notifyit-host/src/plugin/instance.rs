@@ -289,6 +289,15 @@ impl Answers {
 }
 
 impl Answer {
+    /// Cuts its message to at most so many bytes.
+    pub fn cut(&mut self, most: usize) {
+        if let Reply::Retry { message, .. } | Reply::Reject { message } = &mut self.reply {
+            let end = (0..=most.min(message.len())).rfind(|end| message.is_char_boundary(*end));
+            message.truncate(end.unwrap_or(0));
+            message.shrink_to_fit();
+        }
+    }
+
     pub(super) fn from_wire(result: CallResult) -> Answer {
         let notes = guard::notes(&result);
         let is_deferred = result.status == DEFERRED;

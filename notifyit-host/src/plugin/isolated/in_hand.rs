@@ -46,7 +46,8 @@ impl InHand {
         self.0.read_exact_at(&mut bytes, 0).ok()?;
         let (number, at) = bytes.split_at(8);
         let number = u64::from_le_bytes(number.try_into().ok()?);
-        let ago = now().saturating_sub(u64::from_le_bytes(at.try_into().ok()?));
+        // Who says that it begins only in the future is not believed.
+        let ago = now().checked_sub(u64::from_le_bytes(at.try_into().ok()?)).unwrap_or(u64::MAX);
         let place = usize::try_from((number & u64::from(u32::MAX)).checked_sub(1)?).ok()?;
         let count = usize::try_from(number >> 32).ok()?;
         Some(Begun { place, count, ago: Duration::from_nanos(ago) })
@@ -74,7 +75,7 @@ mod tests {
         in_hand.set(None).unwrap();
         assert_eq!(in_hand.get(), None);
         in_hand.0.write_all_at(&[0xff; 16], 0).unwrap();
-        assert!(in_hand.get().is_some_and(|begun| begun.ago == Duration::ZERO));
+        assert!(in_hand.get().is_some_and(|begun| begun.ago > Duration::from_secs(1 << 30)));
         in_hand.0.set_len(3).unwrap();
         assert_eq!(in_hand.get(), None);
     }
