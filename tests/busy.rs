@@ -35,8 +35,9 @@ fn is_watched(host: &Running, file: &File) -> bool {
 #[test]
 fn a_file_is_handled_as_soon_as_its_writer_closes_it_however_long_that_took() {
     let since_1970 = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let linked = since_1970();
+    // Not before: the first test of all waits for the build.
     let (host, mut file) = linked_in("linked");
+    let linked = since_1970();
     // By then the pauses are longer than five seconds: asked by the clock it would be ten seconds after it was linked.
     let end = Instant::now() + Duration::from_millis(5_500);
     host.wait_for("the pauses to grow", |_| (Instant::now() > end).then_some(()));
