@@ -29,6 +29,8 @@ fn a_new_plugin_passes_its_tests_and_handles_a_file() {
     let exit = new(Host::new(), &["my-lines", "--api-path", checkout.to_str().unwrap()]);
     let told = String::from_utf8_lossy(exit.success().stdout()).into_owned();
     assert!(told.contains("`my-lines`") && told.contains("my-lines/src/lib.rs"), "{told}");
+    let program = target_directory().join("debug/notifyit").canonicalize().unwrap();
+    assert!(told.contains(&format!("{} plugin dev --path \"my-lines\" DIR", program.display())), "{told}");
     let package = exit.temp().join("my-lines");
     assert_eq!(fs::read_to_string(package.join(".gitignore")).unwrap(), "/target\n");
     // What is in the registry's cache for sure, so that no network is needed.

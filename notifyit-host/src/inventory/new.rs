@@ -54,10 +54,14 @@ pub(super) fn new(
             .and_then(|mut new| new.write_all(text.as_bytes()))
             .with_context(|| format!("failed to write {file:?}"))?;
     }
+    let program = std::env::current_exe().unwrap_or_else(|_| "notifyit".into());
+    let program = program.display();
     print(&format!(
         "made the plugin `{name}` in {path:?}; its code is {:?}\n\
-         there: cargo test && cargo build --release && \
-         notifyit watch -r --plugin-dir target/release -p {name} DIR\n",
+         to run it with the files that land in DIR, and anew whenever you change it: \
+         {program} plugin dev --path {path:?} DIR\n\
+         or there: cargo test && cargo build --release && \
+         {program} watch -r --plugin-dir target/release -p {name} DIR\n",
         path.join("src/lib.rs"),
     ))
 }
