@@ -67,8 +67,8 @@ impl Worker {
     /// Hands over what else may go with what was handed over in this turn.
     pub(super) fn hand_more(&mut self) {
         while self.may_hand_more() {
-            // None if what was first came to nothing.
-            if let Some((work, behind)) = self.next() {
+            // None if what was first came to nothing. What has failed before is not for a batch, however due it is.
+            if let Some((work, behind)) = self.next_message() {
                 self.handle(work, behind);
             }
         }
@@ -77,7 +77,8 @@ impl Worker {
     /// Only what the kernel has told, and one event of a file: whether to try the next is a matter of how this one ends.
     fn may_hand_more(&self) -> bool {
         let Some(last) = self.hand.all.last() else { return false };
-        if self.is_probe || last.work.is_alone() || self.room() <= self.hand.all.len() {
+        // Whether it is the plugin that is at fault shows one by one.
+        if self.lane.pause.is_troubled() || last.work.is_alone() || self.room() <= self.hand.all.len() {
             return false;
         }
         let Some(Message::Event(next)) = self.local.front() else { return false };

@@ -20,19 +20,8 @@ impl Worker {
         {
             return Some(due);
         }
-        while let Some(message) = self.local.pop_front() {
-            let next = match message {
-                Message::Event(event) => self.arrives(event),
-                Message::Fence(serial) => self.passed(serial),
-                Message::Racy(last) => {
-                    self.racy_passed(last);
-                    None
-                }
-                Message::Closed(watch) => {
-                    self.waiting.closed(watch, Instant::now());
-                    None
-                }
-            };
+        while !self.local.is_empty() {
+            let next = self.next_message();
             if next.is_some() || !self.is_probe {
                 return next;
             }
@@ -40,6 +29,22 @@ impl Worker {
         // Of files that have failed any may be at fault itself: a probe is better made with one that has not. But it is
         // made: what comes to nothing may come again and again.
         self.take_due()
+    }
+
+    /// What the first message comes to, if there is one.
+    pub(super) fn next_message(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {
+        match self.local.pop_front()? {
+            Message::Event(event) => self.arrives(event),
+            Message::Fence(serial) => self.passed(serial),
+            Message::Racy(last) => {
+                self.racy_passed(last);
+                None
+            }
+            Message::Closed(watch) => {
+                self.waiting.closed(watch, Instant::now());
+                None
+            }
+        }
     }
 
     fn take_due(&mut self) -> Option<(Work, VecDeque<FileEvent>)> {

@@ -156,6 +156,11 @@ impl Pause {
         }
     }
 
+    /// Has anything failed since the last success?
+    pub(super) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Acquire)
+    }
+
     /// Is the lane pausing?
     pub(super) fn is_pausing(&self) -> bool {
         self.troubled.load(Ordering::Acquire) && self.lock().paused.is_some()
