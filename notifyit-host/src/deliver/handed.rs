@@ -1,7 +1,8 @@
 //! What a worker has handed to the plugin, and what the plugin's answers make of it.
 //!
-//! Inline an event is answered when its call is over. To an instance in a process of its own events go in batches: a
-//! turn of the worker hands over as many as lie before it and the instance has room for, and then takes all answers.
+//! Inline an event is answered when its call is over. To an instance in a process of its own, and to a plugin that takes
+//! several at a time, events go in batches: a turn of the worker hands over as many as lie before it and there is room for,
+//! and then takes all answers. Which of them come later still, `in_flight` keeps.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};

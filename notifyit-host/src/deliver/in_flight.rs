@@ -4,6 +4,7 @@
 //! verdict comes to the worker's desk under a ticket, and goes the way of every other.
 
 use std::collections::{BTreeMap, VecDeque};
+#[cfg(test)]
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +13,13 @@ use notifyit_plugin_api::abi::Notes;
 use rustc_hash::FxHashMap;
 
 use super::handed::Handed;
+use super::retry::{Key, key};
 use super::worker::Worker;
-use crate::event::{FileEvent, NodeId, Outcome};
-use crate::plugin::{Answer, Instance, Lost, Reply, Tickets};
+#[cfg(test)]
+use crate::event::NodeId;
+use crate::event::{FileEvent, Outcome};
+use crate::plugin::{Answer, Instance, Lost, Reply, SLACK, Tickets};
 
-/// A plugin knows its deadline, and may need a moment to come to an end when it is reached.
-const SLACK: Duration = Duration::from_secs(1);
 /// How often is looked whether a process with events in flight still lives.
 const LIFE_SIGN: Duration = Duration::from_millis(100);
 
@@ -26,7 +28,7 @@ const LIFE_SIGN: Duration = Duration::from_millis(100);
 pub(super) struct InFlight {
     by_ticket: BTreeMap<u64, Flight>,
     /// Their files.
-    places: FxHashMap<(NodeId, Arc<OsStr>), u64>,
+    places: FxHashMap<Key, u64>,
     /// When the first of them is late.
     late_at: Option<Instant>,
     /// The next event is to be alone, and waits until none is here.
@@ -51,13 +53,13 @@ impl InFlight {
     fn put(&mut self, flight: Flight) {
         let ticket = flight.handed.ticket;
         self.late_at = self.late_at.into_iter().chain(flight.late_at).min();
-        self.places.insert(place(&flight.handed.work.event), ticket);
+        self.places.insert(key(&flight.handed.work.event), ticket);
         self.by_ticket.insert(ticket, flight);
     }
 
     fn take(&mut self, ticket: u64) -> Option<Flight> {
         let flight = self.by_ticket.remove(&ticket)?;
-        self.places.remove(&place(&flight.handed.work.event));
+        self.places.remove(&key(&flight.handed.work.event));
         self.lands &= !self.is_empty();
         if flight.late_at == self.late_at {
             self.late_at = self.by_ticket.values().filter_map(|flight| flight.late_at).min();
@@ -88,7 +90,7 @@ impl InFlight {
         if self.is_empty() {
             return None;
         }
-        let flight = self.by_ticket.get_mut(self.places.get(&place(event))?)?;
+        let flight = self.by_ticket.get_mut(self.places.get(&key(event))?)?;
         Some(&mut flight.handed.behind)
     }
 
@@ -126,10 +128,6 @@ impl InFlight {
     }
 }
 
-fn place(event: &FileEvent) -> (NodeId, Arc<OsStr>) {
-    (event.node, Arc::clone(&event.name))
-}
-
 impl Worker {
     /// For a lane whose plugin may defer its verdicts.
     pub(super) fn open_tickets(&mut self) {
@@ -156,7 +154,8 @@ impl Worker {
             && (*lands
                 || self.lane.in_flight.is_some_and(|most| by_ticket.len() >= most)
                 || self.lane.offer.is_newer_than(self.offers_seen)
-                || by_ticket.values().any(|flight| flight.handed.work.is_alone()))
+                // Nothing else was there when it came, and nothing else comes.
+                || by_ticket.values().next().is_some_and(|flight| flight.handed.work.is_alone()))
     }
 
     /// When to look at what is in flight, if nothing comes before.

@@ -122,9 +122,9 @@ impl Work {
 }
 
 /// A file, for order: what comes for a file that waits, waits behind it.
-type Key = (NodeId, Arc<OsStr>);
+pub(super) type Key = (NodeId, Arc<OsStr>);
 
-fn key(event: &FileEvent) -> Key {
+pub(super) fn key(event: &FileEvent) -> Key {
     (event.node, Arc::clone(&event.name))
 }
 

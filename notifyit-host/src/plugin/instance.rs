@@ -18,6 +18,9 @@ use super::library::PluginLibrary;
 use super::refused::Reason;
 use super::services::Entry;
 
+/// A plugin knows its deadline, and may need a moment to come to an end when it is reached: so much later it is late.
+pub const SLACK: Duration = Duration::from_secs(1);
+
 /// One instance of a plugin: each worker of a lane has its own. Dropping it drops the plugin's value, on the thread
 /// that drops it, or ends its process.
 pub struct Instance {

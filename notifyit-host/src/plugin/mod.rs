@@ -41,7 +41,7 @@ pub mod set;
 mod tests;
 
 pub use discover::{Discovered, by_name, in_directories, name_of};
-pub use instance::{Answer, Answers, CreateError, Instance, Lost, Reply};
+pub use instance::{Answer, Answers, CreateError, Instance, Lost, Reply, SLACK};
 pub use library::PluginLibrary;
 pub use load::{Examined, Loader, api_version};
 pub use maker::{Create, Maker};

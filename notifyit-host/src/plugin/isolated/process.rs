@@ -19,15 +19,12 @@ use super::spawner::{Spawner, remedy};
 use super::terms::{Terms, Theirs};
 use super::wire::{self, Asked, DESCRIPTORS, Frames, Said, WireEvent, WireResult};
 use crate::plugin::services::Entry;
-use crate::plugin::{Answer, Answers, CreateError, Lost, Reply};
+use crate::plugin::{Answer, Answers, CreateError, Lost, Reply, SLACK};
 
 /// The most events in a batch.
 const MOST: usize = 256;
 /// How often is looked whether a call is late, or nobody waits for it any more.
 const TICK: Duration = Duration::from_millis(50);
-/// A plugin knows its deadline, and may need a moment to come to an end when it is reached: so much later its process
-/// is killed.
-const SLACK: Duration = Duration::from_secs(1);
 /// How long the start of a process may take, with the plugin's `new`, where no timeout is set …
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// … and at least, where one is.
