@@ -28,5 +28,6 @@ mod compat;
 mod refused;
 mod zoo;
 mod in_flight;
+mod emitted;
 mod probe;
 mod services;

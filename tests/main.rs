@@ -21,6 +21,7 @@ mod retries;
 mod dead;
 mod crashes;
 mod in_flight;
+mod emitted;
 mod replay;
 mod names;
 mod opened;

@@ -168,8 +168,8 @@ pub struct WatchArgs {
     /// Deliver these kinds of events, not those that a plugin asks for (or a,b,…).
     ///
     /// landed (a complete file is there: close-write, renamed in, linked in), close-write, close-nowrite, create,
-    /// delete, modify, attrib, open, access, moved-from, moved-to; inotify's spellings (`close_write`,
-    /// `IN_CLOSE_WRITE`) are read too.
+    /// delete, modify, attrib, open, access, moved-from, moved-to, emitted (handed on by another plugin); inotify's
+    /// spellings (`close_write`, `IN_CLOSE_WRITE`) are read too.
     #[arg(short, long, value_name = "KIND", value_delimiter = ',', help_heading = "Events")]
     pub event: Vec<Kind>,
 
@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(
             refused(&["-e", "closed", "in"]),
             "error: invalid value 'closed' for '--event <KIND>': unknown kind of event `closed`; known are landed, \
-             close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to"
+             close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to, emitted"
         );
         assert_eq!(
             refused(&["--grace", "5", "in"]),

@@ -59,7 +59,7 @@ pub enum Certainty {
 impl FileEvent {
     /// Does it say that a file is complete? Only such events are about a *version*: a newer one stands for the older.
     pub fn is_landing(&self) -> bool {
-        matches!(self.kind, Kind::Landed | Kind::CloseWrite)
+        matches!(self.kind, Kind::Landed | Kind::CloseWrite | Kind::Emitted)
     }
 
     /// Is it the rescan that has come across its file?

@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use self::beneath::refuse_plugins_beneath;
 use crate::config::{self, Missing, Settings, WatchSettings};
 use crate::control::{self, Control, Facts, Phase, Spot};
-use crate::deliver::{Lanes, Left, Outside, Places};
+use crate::deliver::{Lanes, Left, Outside, Places, Takers};
 use crate::plugin::{Loader, Maker, Prober, Services};
 use crate::roster::Roster;
 use crate::settle::ledger::{Ledger, Watched};
@@ -168,6 +168,7 @@ fn outside(settings: &Settings, recorders: Recorders) -> Result<Outside> {
     Ok(Outside {
         places: Arc::new(places),
         settle: Arc::default(),
+        takers: Arc::new(Takers::known(&ledger)?),
         ledger,
         recorders,
         source: SourceHandle::new().context("failed to start")?,

@@ -1,5 +1,8 @@
 //! A verdict that comes later.
 
+use std::path::Path;
+
+use crate::abi::notes::{HandsOn, Notes};
 use crate::abi::{CallResult, RETRY, guard};
 use crate::error::verdict;
 use crate::services::Host;
@@ -14,11 +17,35 @@ use crate::services::Host;
 pub struct Deferred {
     host: Host,
     ticket: u64,
+    hands_on: HandsOn,
+    notes: Notes,
 }
 
 impl Deferred {
-    pub(crate) fn new(host: Host, ticket: u64) -> Deferred {
-        Deferred { host, ticket }
+    pub(crate) fn new(host: Host, ticket: u64, hands_on: HandsOn) -> Deferred {
+        Deferred { host, ticket, hands_on, notes: Notes::default() }
+    }
+
+    /// As [`Event::emit`](crate::Event::emit), of the event that the verdict is about: if it is [`Deferred::complete`]d with
+    /// `Ok`, its file goes on to other plugins. `[before that, on any thread]`
+    ///
+    /// # Errors
+    ///
+    /// See [`Event::emit`](crate::Event::emit).
+    pub fn emit(&mut self) -> crate::Result<()> {
+        self.hands_on.check()?;
+        self.notes.emits = true;
+        Ok(())
+    }
+
+    /// As [`Event::emit_file`](crate::Event::emit_file). `[before the verdict, on any thread]`
+    ///
+    /// # Errors
+    ///
+    /// See [`Event::emit_file`](crate::Event::emit_file).
+    pub fn emit_file(&mut self, path: impl AsRef<Path>) -> crate::Result<()> {
+        self.hands_on.check()?;
+        self.notes.emit_file(path.as_ref())
     }
 
     /// Says what became of the event, as the return value of [`on_event`](crate::Plugin::on_event) does: with `Ok` it is
@@ -29,19 +56,18 @@ impl Deferred {
     ///
     /// If the host does not wait for it any more, because the time of the event is over or the instance is gone, this
     /// changes nothing.
-    pub fn complete(self, result: crate::Result<()>) {
-        self.tell(guard::to_wire(verdict(result)));
+    pub fn complete(mut self, result: crate::Result<()>) {
+        let mut result = guard::to_wire(verdict(result));
+        result.notes = std::mem::take(&mut self.notes).to_json().into();
+        self.host.complete(self.ticket, result);
         // Its drop would tell another verdict.
         std::mem::forget(self);
-    }
-
-    fn tell(&self, result: CallResult) {
-        self.host.complete(self.ticket, result);
     }
 }
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        self.tell(CallResult::new(RETRY, "the plugin has dropped its deferred verdict"));
+        let result = CallResult::new(RETRY, "the plugin has dropped its deferred verdict");
+        self.host.complete(self.ticket, result);
     }
 }

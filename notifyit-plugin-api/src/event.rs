@@ -1,4 +1,4 @@
-//! What happened: the event, the file behind it, and its one JSON form.
+//! What happened: the event, and the file behind it.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -8,23 +8,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-
-use crate::abi::notes::{Left, Said};
-use crate::abi::types::{EventRaw, FLAG_DIRECTORY};
+use crate::abi::notes::{Extra, HandsOn, Left, Said};
+use crate::abi::types::{EventRaw, FLAG_DIRECTORY, FLAG_HANDS_ON};
 use crate::beneath;
 use crate::deferred::Deferred;
 use crate::error;
 use crate::kind::{Kind, Origin};
+
+mod json;
 
 /// One event: what happened to which file, and what the file was like when the host looked, just before this call.
 ///
 /// Paths are bytes, and a name may hold any byte but `/` and NUL.
 ///
 /// It lives as long as the call of [`Plugin::on_event`](crate::Plugin::on_event): it cannot be kept, but threads that end
-/// within the call may use it (`std::thread::scope`). Only [`Event::open`] and the two `rewrote` look at the disk.
+/// within the call may use it (`std::thread::scope`). Only [`Event::open`], [`Event::emit_file`] and the two `rewrote` look at
+/// the disk.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {
     raw: &'a EventRaw<'a>,
@@ -92,6 +91,12 @@ impl<'a> Event<'a> {
     pub fn renamed_from(&self) -> Option<&'a Path> {
         let bytes = self.raw.renamed_from.as_slice();
         (!bytes.is_empty()).then(|| path(bytes))
+    }
+
+    /// Which plugin has handed the file on, by its name: of [`Kind::Emitted`] alone. None if the host is older than 1.2 of
+    /// this crate.
+    pub fn emitted_by(&self) -> Option<String> {
+        Extra::from_json(self.raw.extra.as_slice()).emitted_by
     }
 
     /// Is it about a directory?
@@ -227,7 +232,74 @@ impl<'a> Event<'a> {
     /// # host.write("a", "content").assert_done();
     /// ```
     pub fn defer(&self) -> crate::Result<Deferred> {
-        self.said.defer(self.raw.spare[0])
+        self.said.defer(self.raw.spare[0], self.hands_on())
+    }
+
+    /// Hands the event's file on to other plugins: those whose [`EVENTS`](crate::Plugin::EVENTS) are
+    /// [`Kind::Emitted`], or whose user has set `events = ["emitted"]`, which get nothing but what is handed on to them. So
+    /// one plugin can look into each file first, and the others get those that it lets pass. `[during the call, on any
+    /// thread; nothing happens before the verdict]`
+    ///
+    /// With the verdict *done*, once a flush has made it safe, the file is entered in the ledger for each of them, and then
+    /// delivered: at least once, through crashes, restarts and full queues like any other file, and to those that are away
+    /// when they are back. Any other verdict, and nothing is handed on. What they get is the version that this event is about
+    /// (after [`Event::rewrote`] the one that this plugin has left): if the file changes before they come to it, they get
+    /// it when it has been through here again. A version that one of them has finished does not come again.
+    ///
+    /// What has been handed on eight times in a row, by whomever, is not handed on any further: plugins that emit in a circle
+    /// would never end. The event is then rejected.
+    ///
+    /// ```
+    /// use notifyit_plugin_api::{Event, Host, Kind, Plugin, Reject, Result, bail};
+    /// # use notifyit_plugin_api::{json, testing::TestHost};
+    ///
+    /// /// Lets pass what is no program.
+    /// struct Check;
+    ///
+    /// impl Plugin for Check {
+    ///     # type Config = ();
+    ///     # fn new(_: (), _: Host) -> Result<Self> { Ok(Check) }
+    ///     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+    ///         let mut start = [0; 2];
+    ///         let n = std::io::Read::read(&mut event.open()?, &mut start)?;
+    ///         if start[..n] == *b"#!" {
+    ///             bail!(Reject::new("a program"));
+    ///         }
+    ///         event.emit()
+    ///     }
+    /// }
+    ///
+    /// let mut host = TestHost::start::<Check>(json!({})).unwrap();
+    /// host.write("a.sh", "#!/bin/sh").assert_reject("a program");
+    /// host.write("a.txt", "text").assert_done();
+    /// assert_eq!(host.emitted(), [host.root().join("a.txt")]);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The host is older than 1.2 of this crate, which is [`Unavailable`](crate::Unavailable).
+    pub fn emit(&self) -> crate::Result<()> {
+        self.hands_on().check()?;
+        self.said.emit();
+        Ok(())
+    }
+
+    /// As [`Event::emit`], of another file, that this plugin has made of the event's: to be called when it is written and
+    /// closed. It must lie beneath a watched directory, in which other plugins may see it land, too; a watch's `include` and
+    /// `exclude` count, and so do those of each plugin. The version is the one that is there now. Several files of one event
+    /// may be handed on, some 500 with paths of usual length.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular file, or its path is not absolute; there are too many; or as [`Event::emit`]. That it lies beneath no
+    /// watched directory is found out with the verdict: the event is then tried again, and the host's log says why.
+    pub fn emit_file(&self, path: impl AsRef<Path>) -> crate::Result<()> {
+        self.hands_on().check()?;
+        self.said.emit_file(path.as_ref())
+    }
+
+    fn hands_on(&self) -> HandsOn {
+        if self.raw.flags & FLAG_HANDS_ON == 0 { HandsOn::No } else { HandsOn::Yes }
     }
 
     /// Says that what is there now, at the event's path, is this handler's work: the host does not deliver it to this
@@ -278,46 +350,6 @@ impl<'a> Event<'a> {
             self.said.rewrote(Left::of(&metadata));
         }
     }
-
-    /// The event as one line of JSON, without a newline: the form that `print`, `exec` and every other output share.
-    ///
-    /// | key | value |
-    /// |---|---|
-    /// | `v` | 1, the version of this form |
-    /// | `id` | 16 hexadecimal digits |
-    /// | `kind`, `origin`, `watch` | text |
-    /// | `attempt` | number, from 1 |
-    /// | `path`, `root`, `relative`, `name`, `renamed_from` | text; what is not UTF-8 stands under `path_base64`, … instead |
-    /// | `size`, `inode` | numbers; left out if the file was not there |
-    /// | `modified`, `seen` | RFC 3339 in UTC with nanoseconds |
-    /// | `directory` | `true`, only for directories |
-    pub fn to_json(&self) -> String {
-        let there = self.exists();
-        let form = Json {
-            v: 1,
-            id: format!("{:016x}", self.id()),
-            kind: self.kind().to_string(),
-            origin: self.origin().to_string(),
-            attempt: self.attempt(),
-            watch: self.watch(),
-            path: text(self.path().as_os_str()),
-            path_base64: base64(self.path().as_os_str()),
-            root: text(self.root().as_os_str()),
-            root_base64: base64(self.root().as_os_str()),
-            relative: text(self.relative().as_os_str()),
-            relative_base64: base64(self.relative().as_os_str()),
-            name: text(self.name()),
-            name_base64: base64(self.name()),
-            renamed_from: self.renamed_from().and_then(|p| text(p.as_os_str())),
-            renamed_from_base64: self.renamed_from().and_then(|p| base64(p.as_os_str())),
-            size: there.then(|| self.size()),
-            inode: there.then(|| self.inode()),
-            modified: self.modified().and_then(rfc3339),
-            seen: rfc3339(self.seen()),
-            directory: self.is_directory(),
-        };
-        serde_json::to_string(&form).unwrap_or_default()
-    }
 }
 
 impl fmt::Debug for Event<'_> {
@@ -333,62 +365,8 @@ impl fmt::Debug for Event<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct Json<'a> {
-    v: u32,
-    id: String,
-    kind: String,
-    origin: String,
-    attempt: u32,
-    watch: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    relative: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    relative_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    renamed_from: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    renamed_from_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inode: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    modified: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seen: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    directory: bool,
-}
-
 fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
-}
-
-fn text(value: &OsStr) -> Option<&str> {
-    value.to_str()
-}
-
-fn base64(value: &OsStr) -> Option<String> {
-    value.to_str().is_none().then(|| STANDARD.encode(value.as_bytes()))
-}
-
-/// RFC 3339, for the years 1970 to 9999 that it can write.
-fn rfc3339(time: SystemTime) -> Option<String> {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    (since.as_secs() < 253_402_300_800).then(|| humantime::format_rfc3339_nanos(time).to_string())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What happened to a file. inotify's names, and [`Kind::Landed`].
+/// What happened to a file. inotify's names, [`Kind::Landed`] and [`Kind::Emitted`].
 ///
 /// Text form: kebab case (`close-write`); inotify's own spellings (`close_write`, `IN_CLOSE_WRITE`) are read too. A plain value:
 /// it outlives its event, on any thread.
@@ -32,11 +32,13 @@ pub enum Kind {
     MovedFrom,
     /// Renamed to here: the path is the new one.
     MovedTo,
+    /// Handed on by another plugin, with [`Event::emit`](crate::Event::emit). Since 1.2.
+    Emitted,
     /// A kind that this version of the API does not know, by its code.
     Other(u32),
 }
 
-const NAMES: [(Kind, u32, &str); 11] = [
+const NAMES: [(Kind, u32, &str); 12] = [
     (Kind::Landed, 1, "landed"),
     (Kind::CloseWrite, 2, "close-write"),
     (Kind::CloseNowrite, 3, "close-nowrite"),
@@ -48,6 +50,7 @@ const NAMES: [(Kind, u32, &str); 11] = [
     (Kind::Access, 9, "access"),
     (Kind::MovedFrom, 10, "moved-from"),
     (Kind::MovedTo, 11, "moved-to"),
+    (Kind::Emitted, 12, "emitted"),
 ];
 
 impl Kind {

@@ -35,6 +35,8 @@ pub struct PluginSettings {
     pub patterns: Patterns,
     /// The kinds that it gets. Default: what the plugin asks for.
     pub events: Option<Vec<Kind>>,
+    /// Of what other plugins emit, whose it takes. Default: whoever's.
+    pub emitted_by: Option<Vec<String>>,
     /// How many workers its lane has. Default: 1.
     pub workers: u16,
     /// How many events each of them may have in hand. Default: as many as the plugin takes.
@@ -81,6 +83,7 @@ impl PluginSettings {
             watch: None,
             patterns: Patterns::default(),
             events: None,
+            emitted_by: None,
             workers: 1,
             in_flight: None,
             queue: 65_536,
@@ -146,6 +149,7 @@ pub(super) fn resolve(
         watch: watch_names(ground, written.watch, watches)?,
         patterns: Patterns::compile(&written.include, &written.exclude, case)?,
         events: events(ground, written.events)?,
+        emitted_by: emitters(ground, written.emitted_by)?,
         workers: written.workers.map_or(defaults.workers, Into::into),
         in_flight: written.in_flight.map(Into::into),
         queue: written.queue.map_or(defaults.queue, |queue| queue.0),
@@ -176,6 +180,21 @@ fn events(
         return Ok(Some(typed.clone()));
     }
     Ok(Some(written.into_inner().into_iter().map(|kind| kind.0).collect()))
+}
+
+/// Plugins may come later: any name will do.
+fn emitters(
+    ground: &Ground<'_>,
+    written: Option<Spanned<Vec<Spanned<String>>>>,
+) -> Result<Option<Vec<String>>> {
+    let Some(written) = written else { return Ok(None) };
+    if written.get_ref().is_empty() {
+        return Err(ground.layers.error(&written.span(), "it names no plugin; leave it out for all of them"));
+    }
+    for name in written.get_ref() {
+        written::check_name(name.get_ref()).map_err(|message| ground.layers.error(&name.span(), message))?;
+    }
+    Ok(Some(written.into_inner().into_iter().map(Spanned::into_inner).collect()))
 }
 
 /// As with `-e`: the flag wins over the file, and a `--set` for this one plugin over the flag.

@@ -155,6 +155,7 @@ include = ["*.{jpg,png}"]
 exclude = ["big/"]
 ignore_case = true
 events = ["landed", "IN_DELETE"]
+emitted_by = ["scan"]
 workers = 2
 queue = 100
 timeout = "30s"
@@ -204,6 +205,7 @@ fn every_key_of_a_file_arrives() {
     assert!(thumbnails.patterns.accepts(Path::new("a.PNG"), Entry::File));
     assert!(thumbnails.patterns.excludes_dir(Path::new("BIG")));
     assert_eq!(thumbnails.events, Some(vec![Kind::Landed, Kind::Delete]));
+    assert_eq!(thumbnails.emitted_by, Some(vec!["scan".to_owned()]));
     assert_eq!((thumbnails.workers, thumbnails.queue), (2, 100));
     assert_eq!(thumbnails.timeout, Some(Duration::from_secs(30)));
     assert_eq!((thumbnails.quiet, thumbnails.coalesce), (Some(seconds(5)), Some(seconds(2))));
@@ -297,6 +299,8 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
         "watch = [\"incoming\", \"y\"]",
         "watch = []",
         "watch = \"incoming\"",
+        "emitted_by = []",
+        "emitted_by = [\"scan\", \"a b\"]",
         "library = \"a b\"",
         "config = { a = [{ b = nan }] }",
         "config = 5",
@@ -312,7 +316,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
     wrong_files(
         &files.each_ref().map(String::as_str),
         &expect![[r#"
-            etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `in_flight`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
+            etc/n.toml:4:1: plugin.x.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `emitted_by`, `workers`, `in_flight`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
             etc/n.toml:4:11: plugin.x.workers: invalid value: integer `0`, expected a number from 1 to 65535
             etc/n.toml:4:11: plugin.x.workers: invalid value: integer `70000`, expected a number from 1 to 65535
             etc/n.toml:4:9: plugin.x.queue: 0 is no queue's length: 1 to 16777216 are possible
@@ -323,11 +327,13 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
             etc/n.toml:4:31: plugin.x.retry.max: it is shorter than the first pause, 60s
             etc/n.toml:4:22: plugin.x.retry.attempts: invalid value: integer `0`, expected a number from 1 to 4294967295
             etc/n.toml:4:21: plugin.x.retry.crashes: invalid value: integer `0`, expected a number from 1 to 4294967295
-            etc/n.toml:4:21: plugin.x.events: unknown kind of event `closed`; known are landed, close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to
+            etc/n.toml:4:21: plugin.x.events: unknown kind of event `closed`; known are landed, close-write, close-nowrite, create, delete, modify, attrib, open, access, moved-from, moved-to, emitted
             etc/n.toml:4:10: plugin.x.events: it names no kind of event; leave it out for the plugin's own
             etc/n.toml:4:22: plugin.x.watch: no watch is named `y`; known are `incoming`
             etc/n.toml:4:9: plugin.x.watch: it names no watch; leave it out for all of them
             etc/n.toml:4:9: plugin.x.watch: invalid type: string "incoming", expected an array
+            etc/n.toml:4:14: plugin.x.emitted_by: it names no plugin; leave it out for all of them
+            etc/n.toml:4:23: plugin.x.emitted_by: "a b" is no plugin's name: letters, digits, `-`, `_` and `.` make one
             etc/n.toml:4:11: plugin.x.library: "a b" is no plugin's name: letters, digits, `-`, `_` and `.` make one
             etc/n.toml:4:10: plugin.x.config: a: b: a plugin cannot be given the number NaN
             etc/n.toml:4:10: plugin.x.config: invalid type: integer `5`, expected a table
@@ -502,7 +508,7 @@ fn a_wrong_set_is_named() {
         &sets,
         &expect![[r#"
             --set plugin.exec.workers=x: plugin.exec.workers: invalid type: string "x", expected a number from 1 to 65535
-            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `workers`, `in_flight`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
+            --set plugin.exec.wrokers=4: plugin.exec.wrokers: unknown key `wrokers`, expected one of `library`, `watch`, `include`, `exclude`, `ignore_case`, `events`, `emitted_by`, `workers`, `in_flight`, `queue`, `timeout`, `quiet`, `coalesce`, `retry`, `isolation`, `user`, `umask`, `limits`, `sandbox`, `config`
             --set plugin.exec.watch=["x"]: plugin.exec.watch: no watch is named `x`; known are `in`
             --set plugin.exec.include=['a', '[b']: plugin.exec.include: bad pattern "[b": unclosed character class; missing ']'
             --set host.grace=5: host.grace: invalid type: integer `5`, expected a duration such as "30s", "10m" or "1h 30m"

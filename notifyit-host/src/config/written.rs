@@ -74,6 +74,7 @@ pub(super) struct Plugin {
     pub(super) exclude: Vec<Glob>,
     pub(super) ignore_case: bool,
     pub(super) events: Option<Spanned<Vec<KindName>>>,
+    pub(super) emitted_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) workers: Option<NonZeroU16>,
     pub(super) in_flight: Option<NonZeroU16>,
     pub(super) queue: Option<QueueLength>,

@@ -6,15 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
+use notifyit_plugin_api::abi::{Bytes, EventRaw, FLAG_DIRECTORY, FLAG_HANDS_ON, Text};
 use notifyit_plugin_api::{Kind, Origin};
 use tracing::debug;
 
+use super::Outside;
 use super::handed::Handed;
 use super::handled::Handled;
 use super::lane::Lane;
 use super::racy::Racy;
 use super::retry::{FENCES, Waiting, Work};
+use super::takers::Takers;
 use crate::event::{Certainty, FileEvent, Sequence, WatchId};
 use crate::plugin::{Answer, Answers, Instance};
 use crate::settle::ledger::{Ledger, Stamp, Version, identity};
@@ -69,6 +71,7 @@ pub(super) struct Looked {
 pub(super) struct Attempt {
     places: Arc<Places>,
     ledger: Arc<Ledger>,
+    takers: Arc<Takers>,
     path: Vec<u8>,
     root: usize,
     pub(super) handled: Handled,
@@ -76,9 +79,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(places: Arc<Places>, ledger: Arc<Ledger>) -> Self {
+    pub(super) fn new(outside: &Outside) -> Self {
+        let Outside { places, ledger, takers, .. } = outside;
+        let (places, ledger, takers) = (Arc::clone(places), Arc::clone(ledger), Arc::clone(takers));
         let (path, handled, recorder) = (Vec::with_capacity(256), Handled::default(), Recorder::default());
-        Attempt { places, ledger, path, root: 0, handled, recorder }
+        Attempt { places, ledger, takers, path, root: 0, handled, recorder }
     }
 
     /// The path of the last attempt.
@@ -112,8 +117,12 @@ impl Attempt {
         work.version = stat.map(|stat| Version::new(directory, &work.event.name, &terms.stamp(*stat)));
         work.racy = None;
         // Without an inode, what was moved to a file's place looks like what was there if it has its size and time.
-        let is_to_be_known = is_supposed && (terms.inodes_last || work.event.is_found());
+        let is_emitted = work.event.kind == Kind::Emitted;
+        let is_to_be_known = is_emitted || is_supposed && (terms.inodes_last || work.event.is_found());
         if is_to_be_known && work.version.as_ref().is_some_and(|v| self.ledger.is_finished(lane.id, v)) {
+            return Err(NotMade::Moot);
+        }
+        if is_emitted && !self.was_emitted(lane, work) {
             return Err(NotMade::Moot);
         }
         if let Some(pause) = self.resume(lane, work) {
@@ -123,10 +132,12 @@ impl Attempt {
             Ok(None) if work.event.is_landing() && work.fences < FENCES => {
                 return Err(NotMade::Missing);
             }
-            Ok(None) if is_supposed || work.event.kind == Kind::Landed => {
+            Ok(None) if is_supposed || is_emitted || work.event.kind == Kind::Landed => {
                 return Err(NotMade::Gone);
             }
-            Ok(Some(stat)) if (is_supposed || work.event.kind == Kind::Landed) && !stat.is_file() => {
+            Ok(Some(stat))
+                if (is_supposed || is_emitted || work.event.kind == Kind::Landed) && !stat.is_file() =>
+            {
                 return Err(NotMade::Moot);
             }
             Ok(Some(stat)) => {
@@ -148,6 +159,14 @@ impl Attempt {
             }
         };
         Ok(Looked { at: began, stat, terms, watch })
+    }
+
+    /// Was the version that is there handed on to this plugin, or has it been tried before, or is it asked for? What is not
+    /// there may have been renamed.
+    fn was_emitted(&self, lane: &Lane, work: &mut Work) -> bool {
+        let Some(version) = &work.version else { return true };
+        work.via = self.takers.via(&self.ledger, lane.id, version);
+        work.via.is_some() || self.ledger.waiting(lane.id, version.place(), version.stamp()).is_some()
     }
 
     /// Hands the event to the plugin, with the path of the last look. Returns its answer, if it gives that at once.
@@ -307,7 +326,7 @@ impl Attempt {
             kind: event.kind.code(),
             origin: event.origin.code(),
             attempt: work.tried.saturating_add(1),
-            flags: if event.directory { FLAG_DIRECTORY } else { 0 },
+            flags: FLAG_HANDS_ON | if event.directory { FLAG_DIRECTORY } else { 0 },
             watch: Text::from_str(name),
             root: Bytes::from_slice(root),
             path: Bytes::from_slice(&self.path),
@@ -322,7 +341,7 @@ impl Attempt {
             seen_nanos: event.seen_nanos,
             timeout_nanos: lane.timeout.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
             spare: [0; 8],
-            extra: Bytes::EMPTY,
+            extra: Bytes::from_slice(work.via.as_ref().map_or(&[][..], |via| via.extra.as_bytes())),
         }
     }
 }

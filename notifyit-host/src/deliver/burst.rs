@@ -37,6 +37,7 @@ impl Worker {
             Reply::Done => {
                 // Not before: what is in the ledger must survive a kill at any moment.
                 let mut burst = std::mem::take(&mut self.burst);
+                let not_handed_on = self.hand_on_all(&mut burst);
                 // What the file was like before the call is finished, as far as this plugin goes.
                 burst.iter().for_each(|work| self.conclude(work, None));
                 self.lane.account.delivered(burst.len() as u64);
@@ -49,6 +50,9 @@ impl Worker {
                     if self.outside.ledger.is_due_for_pruning(self.lane.id) {
                         self.outside.rescans.order(Order::Prune);
                     }
+                }
+                for (work, why) in not_handed_on {
+                    self.not_handed_on(work, why, VecDeque::new());
                 }
             }
             Reply::Lost(Lost::GivenUp) => {

@@ -167,6 +167,7 @@ mod tests {
         Outside {
             places: Arc::new(Places { tree, renames: Arc::default(), watches: Vec::new() }),
             settle: Arc::default(),
+            takers: Arc::default(),
             ledger,
             recorders: Recorders::in_directory(state).unwrap(),
             source: SourceHandle::new().unwrap(),

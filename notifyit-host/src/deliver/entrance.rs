@@ -9,8 +9,10 @@ use std::sync::Arc;
 use inotify::WatchMask;
 use notifyit_plugin_api::{Kind, Origin};
 
+use super::Outside;
 use super::lane::{From, Lane};
 use super::lineup::Lineup;
+use super::takers::Takers;
 use crate::event::{Certainty, FileEvent, Happened, NodeId, WatchId};
 use crate::patterns::Patterns;
 use crate::route::entry;
@@ -28,20 +30,26 @@ pub struct Entrance {
     watches: Vec<Patterns>,
     tree: Arc<SharedTree>,
     ledger: Arc<Ledger>,
+    takers: Arc<Takers>,
     /// Does any plugin go by the path?
     needs_path: bool,
     path: PathBuf,
 }
 
 impl Entrance {
-    pub(super) fn new(
-        lineup: Arc<Lineup>,
-        watches: Vec<Patterns>,
-        tree: Arc<SharedTree>,
-        ledger: Arc<Ledger>,
-    ) -> Entrance {
+    pub(super) fn new(lineup: Arc<Lineup>, watches: Vec<Patterns>, outside: &Outside) -> Entrance {
+        let Outside { places, ledger, takers, .. } = outside;
         let (gates, path) = Default::default();
-        let mut entrance = Entrance { lineup, gates, watches, tree, ledger, needs_path: false, path };
+        let mut entrance = Entrance {
+            lineup,
+            gates,
+            watches,
+            tree: Arc::clone(&places.tree),
+            ledger: Arc::clone(ledger),
+            takers: Arc::clone(takers),
+            needs_path: false,
+            path,
+        };
         entrance.lineup_changed();
         entrance
     }
@@ -224,6 +232,7 @@ impl Sink for Entrance {
     }
 
     fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
+        self.takers.renamed(&self.ledger, from, to);
         for gate in &self.gates {
             if gate.lane.subscription.wants_landed() {
                 // It has landed there, whatever was finished.

@@ -1,9 +1,13 @@
 //! What was there before a plugin first looked: does it count as finished, or is it delivered?
 
 use std::path::Path;
+use std::sync::Arc;
 
+use anyhow::Result;
 use tracing::info;
 
+use super::{LaneSpec, Lanes, Outside};
+use crate::event::{LaneId, WatchId};
 use crate::patterns::Patterns;
 use crate::route::coverage::Coverage;
 use crate::settle::ledger::FirstLook;
@@ -26,6 +30,30 @@ pub struct Terms {
     pub recursive: bool,
     /// What is done with those that were there before?
     pub existing: Existing,
+}
+
+impl Lanes {
+    /// A lane comes: what it subscribes to of each watch is entered, and says what its first look there is. Who emits files
+    /// knows it from now on.
+    pub(super) fn first_looks(
+        &self,
+        (id, lane): (LaneId, &LaneSpec),
+        since: u64,
+    ) -> Result<Arc<[FirstLook]>> {
+        let Outside { places, ledger, takers, .. } = &self.outside;
+        let coverage = |(id, (watch, terms)): (u16, (&String, &Terms))| {
+            let Terms { patterns, recursive, .. } = terms;
+            (watch.clone(), Coverage::new(&lane.subscription, WatchId(id), patterns, *recursive))
+        };
+        let coverages: Vec<_> =
+            (0_u16..).zip(places.watches.iter().zip(&self.watches)).map(coverage).collect();
+        let look = |(watch, coverage): &(String, Coverage)| {
+            ledger.first_look(&lane.name, watch, &coverage.to_text(), since)
+        };
+        let looks = coverages.iter().map(look).collect();
+        takers.subscribe((id, &lane.name), coverages);
+        looks
+    }
 }
 
 /// A plugin's first look at a watch.

@@ -111,7 +111,7 @@ impl Worker {
             handed.work.is_suspect |= suspects.contains(&place);
             match answers.next().flatten() {
                 // First of all: whatever has the instance flushed now, flushes these too.
-                Some(answer) if answer.reply == Reply::Done => self.done(handed, &answer),
+                Some(answer) if answer.reply == Reply::Done => self.done(handed, answer),
                 // Then these: whatever loses the instance now, by a flush that fails, say, loses these too.
                 Some(answer) if answer.reply == Reply::Deferred => self.is_deferred(handed, answer.notes),
                 answer => others.push((handed, answer)),
@@ -146,7 +146,7 @@ impl Worker {
     /// The plugin has answered. The attempt's path is the event's.
     pub(super) fn answered(&mut self, handed: Handed, answer: Answer) {
         if answer.reply == Reply::Done {
-            self.done(handed, &answer);
+            self.done(handed, answer);
             return self.flush_if_long();
         }
         if answer.reply == Reply::Deferred {
@@ -187,10 +187,11 @@ impl Worker {
         }
     }
 
-    fn done(&mut self, handed: Handed, answer: &Answer) {
+    fn done(&mut self, handed: Handed, answer: Answer) {
         let Handed { mut work, behind, looked, .. } = handed;
         self.unflushed = true;
-        self.attempt.has_called((&self.lane, &mut work), &looked, answer);
+        self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
+        work.emits = self.emits(answer.notes);
         self.burst.push(work);
         self.bring_forward(behind);
     }

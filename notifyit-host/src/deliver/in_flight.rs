@@ -210,10 +210,11 @@ impl Worker {
 
     fn take_verdicts(&mut self) {
         for (ticket, mut answer) in self.desk().take_completed() {
-            let said = self.in_flight.by_ticket.get(&ticket).and_then(|flight| flight.notes.rewrote);
-            answer.notes.rewrote = answer.notes.rewrote.or(said);
+            if let Some(flight) = self.in_flight.by_ticket.get_mut(&ticket) {
+                answer.notes = answer.notes.with_earlier(std::mem::take(&mut flight.notes));
+            }
             match self.take_flight(ticket) {
-                Some(handed) if answer.reply == Reply::Done => self.has_landed(handed, &answer),
+                Some(handed) if answer.reply == Reply::Done => self.has_landed(handed, answer),
                 Some(handed) => self.answered(handed, answer),
                 None => {}
             }
@@ -221,9 +222,13 @@ impl Worker {
     }
 
     /// By the plugin's word it is safe, whatever a flush would say.
-    fn has_landed(&mut self, handed: Handed, answer: &Answer) {
+    fn has_landed(&mut self, handed: Handed, answer: Answer) {
         let Handed { mut work, behind, looked, .. } = handed;
-        self.attempt.has_called((&self.lane, &mut work), &looked, answer);
+        self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
+        work.emits = self.emits(answer.notes);
+        if let Err(why) = self.hand_on(&work) {
+            return self.not_handed_on(work, why, behind);
+        }
         self.worked();
         self.end(&work, &Outcome::Delivered, behind);
     }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use notifyit_plugin_api::Kind;
 use rustc_hash::FxHashSet;
 
+use super::Outside;
 use super::entrance::Gate;
 use super::existing::{Changed, Existing, Look, Terms};
 use super::lane::From;
 use super::lineup::{Lineup, Seat};
 use super::offered::Offered;
+use super::takers::Takers;
 use crate::event::{Certainty, FileEvent, LaneId, NodeId, WatchId};
 use crate::patterns::Entry;
 use crate::settle::ledger::{Gone, Ledger, Stamp, Version};
@@ -31,6 +34,7 @@ pub struct Inlet {
     pub(super) gates: Vec<Gate>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) tree: Arc<SharedTree>,
+    takers: Arc<Takers>,
     /// The watches, and their names.
     pub(super) watches: Vec<Terms>,
     pub(super) names: Vec<String>,
@@ -48,19 +52,16 @@ enum Judgement {
 }
 
 impl Inlet {
-    pub(super) fn new(
-        lineup: Arc<Lineup>,
-        ledger: Arc<Ledger>,
-        tree: Arc<SharedTree>,
-        watches: Vec<Terms>,
-        names: Vec<String>,
-    ) -> Inlet {
+    pub(super) fn new(lineup: Arc<Lineup>, watches: Vec<Terms>, outside: &Outside) -> Inlet {
+        let Outside { places, ledger, takers, .. } = outside;
+        let (ledger, tree, takers) = (Arc::clone(ledger), Arc::clone(&places.tree), Arc::clone(takers));
+        let names = places.watches.clone();
         let seats = lineup.seats();
         let gate = |seat: &Seat| Gate::new(Arc::clone(&seat.lane), From::Rescan);
         let looks = |seat: &Seat| seat.looks.iter().cloned().map(Look::new).collect();
         let (gates, looks) = (seats.iter().map(gate).collect(), seats.iter().map(looks).collect());
         let (offered, gone) = Default::default();
-        Inlet { lineup, seats, gates, ledger, tree, watches, names, looks, offered, gone }
+        Inlet { lineup, seats, gates, ledger, tree, takers, watches, names, looks, offered, gone }
     }
 
     /// Who has come since the last order, and who has left?
@@ -87,8 +88,9 @@ impl Inlet {
         self.seats = seats;
     }
 
+    /// All that the ledger keeps something for, but for plugins that are away.
     fn lanes(&self) -> Vec<LaneId> {
-        self.gates.iter().map(|gate| gate.lane.id).collect()
+        self.gates.iter().map(|gate| gate.lane.id).chain(self.takers.inboxes()).collect()
     }
 
     fn is_polled(&self, watch: usize) -> bool {
@@ -243,10 +245,15 @@ impl Inlet {
         }
         let name = Arc::from(found.name);
         let version = Version::new(found.directory, &name, &stamped);
-        // What has been tried, or is asked for, is none of what was there before.
-        if trouble.is_none() && matches!(self.judge(found, relative, lane), Judgement::Finish) {
-            self.ledger.finish(id, &version);
-            return false;
+        // What has been tried, is asked for, or was handed on is none of what was there before.
+        if trouble.is_none() && self.takers.via(&self.ledger, id, &version).is_none() {
+            if kind == Kind::Emitted {
+                return false;
+            }
+            if matches!(self.judge(found, relative, lane), Judgement::Finish) {
+                self.ledger.finish(id, &version);
+                return false;
+            }
         }
         // Not before: who looks for it when there is room again takes nothing for what was there before.
         if self.gates[lane].is_refusing() {
@@ -312,6 +319,10 @@ impl Finder for Inlet {
             && is_young(found.stat.ctime_nanos, *unchanged_for)
         {
             return false;
+        }
+        if let (Order::Prune, Some(memory)) = (found.order, self.ledger.memory()) {
+            let place = (found.directory, found.name);
+            self.takers.inboxes().into_iter().for_each(|inbox| memory.keep(inbox, place));
         }
         let due = (0..self.gates.len()).filter(|lane| self.found_for(*lane, found, &relative)).count();
         due > 0

@@ -23,6 +23,8 @@
 //! | `attempt` | where the file is now, what it is like, what the plugin is handed |
 //! | `handed` | what is in the plugin's hands, and what its answers make of it |
 //! | `in_flight` | what the plugin will answer later |
+//! | `emitted` | what it hands on to other plugins |
+//! | `takers` | which those are |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `handled` | which events are a handler's own closes; at most one delivery in a while |
 //! | `recent` | the calls that have just ended |
@@ -53,6 +55,8 @@ mod racy;
 mod attempt;
 mod handed;
 mod in_flight;
+mod emitted;
+mod takers;
 mod complete;
 mod trouble;
 mod crashes;
@@ -78,10 +82,8 @@ use self::lineup::{Lineup, Seat};
 use self::retry::RetryPolicy;
 use self::successor::Successor;
 use crate::config::Isolation;
-use crate::event::WatchId;
 use crate::plugin::Create;
 use crate::route::Subscription;
-use crate::route::coverage::Coverage;
 use crate::settle::Settle;
 use crate::settle::ledger::{FirstLook, Ledger};
 use crate::settle::recorder::Recorders;
@@ -97,6 +99,7 @@ pub use inlet::Inlet;
 pub use pause::Pausing;
 pub use report::Left;
 pub use successor::Heirs;
+pub use takers::Takers;
 pub use view::{InHandView, LaneView, WorkerView};
 
 /// What a lane is made of.
@@ -142,6 +145,8 @@ pub struct Outside {
     pub settle: Arc<Settle>,
     /// What is finished.
     pub ledger: Arc<Ledger>,
+    /// Who takes what is emitted.
+    pub takers: Arc<Takers>,
     /// What is in hand.
     pub recorders: Recorders,
     /// For fences.
@@ -215,7 +220,8 @@ impl State {
 impl Lanes {
     /// None yet.
     pub fn new(watches: Vec<Terms>, outside: Outside) -> Lanes {
-        Lanes { outside, watches, lineup: Arc::default(), state: Mutex::default() }
+        let lineup = Arc::clone(&outside.takers.lineup);
+        Lanes { outside, watches, lineup, state: Mutex::default() }
     }
 
     /// Starts a lane's workers and waits until each has its instance. What last changed before `since` (nanoseconds since
@@ -226,7 +232,7 @@ impl Lanes {
     /// The ledger cannot be written; a plugin that cannot be made, or no thread to be had.
     pub fn prepare(&self, spec: LaneSpec, since: u64) -> Result<Prepared> {
         let id = self.outside.ledger.lane_of(&spec.name)?;
-        let looks = self.first_looks(&spec, since)?;
+        let looks = self.first_looks((id, &spec), since)?;
         Crew::start(id, spec, &self.outside).map(|crew| Prepared { crew, looks })
     }
 
@@ -339,25 +345,12 @@ impl Lanes {
     /// The end where events go in, for the source.
     pub fn entrance(&self) -> Entrance {
         let patterns = self.watches.iter().map(|watch| watch.patterns.clone()).collect();
-        let (tree, ledger) = (Arc::clone(&self.outside.places.tree), Arc::clone(&self.outside.ledger));
-        Entrance::new(Arc::clone(&self.lineup), patterns, tree, ledger)
+        Entrance::new(Arc::clone(&self.lineup), patterns, &self.outside)
     }
 
     /// The end where findings go in, for the rescan.
     pub fn inlet(&self) -> Inlet {
-        let Outside { places, ledger, .. } = &self.outside;
-        let (lineup, tree) = (Arc::clone(&self.lineup), Arc::clone(&places.tree));
-        Inlet::new(lineup, Arc::clone(ledger), tree, self.watches.clone(), places.watches.clone())
-    }
-
-    fn first_looks(&self, lane: &LaneSpec, since: u64) -> Result<Arc<[FirstLook]>> {
-        let Outside { places, ledger, .. } = &self.outside;
-        let look = |(id, (watch, terms)): (u16, (&String, &Terms))| {
-            let Terms { patterns, recursive, .. } = terms;
-            let coverage = Coverage::new(&lane.subscription, WatchId(id), patterns, *recursive);
-            ledger.first_look(&lane.name, watch, &coverage.to_text(), since)
-        };
-        (0_u16..).zip(places.watches.iter().zip(&self.watches)).map(look).collect()
+        Inlet::new(Arc::clone(&self.lineup), self.watches.clone(), &self.outside)
     }
 
     fn start_watchdog(&self) -> Result<(Sender<()>, JoinHandle<()>)> {

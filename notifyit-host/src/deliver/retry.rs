@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::complete::Inquiry;
+use super::emitted::Emits;
 use super::racy::Racy;
+use super::takers::Via;
 use crate::event::{Certainty, FileEvent, NodeId};
 use crate::settle::ledger::Version;
 use crate::settle::recorder::Begun;
@@ -79,6 +81,10 @@ pub(super) struct Work {
     pub(super) racy: Option<Racy>,
     /// For an event that is only supposed: what is known of its file.
     pub(super) inquiry: Inquiry,
+    /// By what way it was emitted to this plugin, if it was.
+    pub(super) via: Option<Via>,
+    /// What the plugin has emitted with it.
+    pub(super) emits: Emits,
 }
 
 impl Work {
@@ -117,6 +123,8 @@ impl Work {
             version: None,
             racy: None,
             inquiry: Inquiry::default(),
+            via: None,
+            emits: Emits::default(),
         }
     }
 }

@@ -60,7 +60,7 @@ impl Worker {
             create,
             instance: None,
             offers_seen: 0,
-            attempt: Attempt::new(Arc::clone(&outside.places), Arc::clone(&outside.ledger)),
+            attempt: Attempt::new(&outside),
             outside,
             local: VecDeque::new(),
             waiting: Waiting::default(),
@@ -188,7 +188,8 @@ impl Worker {
             flight.extend(behind);
             return self.give_probe_back();
         }
-        if work.event.certainty == Certainty::Supposed || work.tried > 0 || work.is_suspect {
+        let is_supposed = work.event.certainty == Certainty::Supposed;
+        if is_supposed || work.tried > 0 || work.is_suspect || self.may_come_twice(&work.event) {
             // Whether it is finished the ledger tells only of what has been flushed. What has failed before may take
             // the instance with it, and what that has not flushed.
             self.flush();

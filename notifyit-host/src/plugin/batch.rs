@@ -18,17 +18,19 @@ struct Kept {
     root: usize,
     path: usize,
     renamed_from: usize,
+    extra: usize,
     watch: usize,
 }
 
 impl Batch {
     pub(super) fn put(&mut self, raw: &EventRaw<'_>) {
-        let [root, path, renamed_from] = [raw.root, raw.path, raw.renamed_from].map(|bytes| {
-            self.bytes.extend_from_slice(bytes.as_slice());
-            bytes.len()
-        });
+        let [root, path, renamed_from, extra] =
+            [raw.root, raw.path, raw.renamed_from, raw.extra].map(|bytes| {
+                self.bytes.extend_from_slice(bytes.as_slice());
+                bytes.len()
+            });
         self.text.push_str(raw.watch.as_str());
-        let kept = Kept { raw: numbers(raw), root, path, renamed_from, watch: raw.watch.len() };
+        let kept = Kept { raw: numbers(raw), root, path, renamed_from, extra, watch: raw.watch.len() };
         self.events.push(kept);
     }
 
@@ -47,7 +49,8 @@ impl Batch {
             let (watch, rest) = text.split_at(kept.watch);
             text = rest;
             let (root, path, renamed_from) = (take(kept.root), take(kept.path), take(kept.renamed_from));
-            EventRaw { watch: Text::from_str(watch), root, path, renamed_from, ..kept.raw }
+            let extra = take(kept.extra);
+            EventRaw { watch: Text::from_str(watch), root, path, renamed_from, extra, ..kept.raw }
         });
         let raws: Vec<EventRaw<'_>> = raws.collect();
         let results = call(handler, &raws);

@@ -28,7 +28,7 @@ impl Shape {
 
     /// Does a rescan find again whatever it is told of?
     pub(super) fn is_recoverable(&self) -> bool {
-        self.kinds.iter().all(|kind| matches!(kind.as_str(), "landed" | "close-write"))
+        self.kinds.iter().all(|kind| matches!(kind.as_str(), "landed" | "close-write" | "emitted"))
     }
 }
 
@@ -98,7 +98,8 @@ fn subscription(settings: &Settings, member: &Member) -> Result<Subscription> {
         places.filter_map(|(place, _)| u16::try_from(place).ok().map(WatchId)).collect()
     });
     let kinds = set::kinds(member)?.into_iter().collect();
-    Ok(Subscription::new(kinds, watches, member.settings.patterns.clone()))
+    let subscription = Subscription::new(kinds, watches, member.settings.patterns.clone());
+    Ok(subscription.emitted_by(member.settings.emitted_by.clone()))
 }
 
 /// The watches, as far as the lanes go.

@@ -13,6 +13,8 @@ use crate::patterns::{Entry, Patterns};
 #[derive(Debug, Clone)]
 pub struct Coverage {
     files: bool,
+    /// Whose it takes of the files that are emitted, if any; none named, whoever's.
+    emitted: Option<Vec<String>>,
     recursive: bool,
     watch: Patterns,
     plugin: Patterns,
@@ -22,6 +24,8 @@ pub struct Coverage {
 #[derive(Serialize, Deserialize)]
 struct Written {
     files: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emitted: Option<Vec<String>>,
     recursive: bool,
     watch: String,
     plugin: String,
@@ -37,6 +41,7 @@ impl Coverage {
     ) -> Coverage {
         Coverage {
             files: subscription.wants_watch(watch) && subscription.wants_files(),
+            emitted: subscription.takes_emitted().filter(|_| subscription.wants_watch(watch)),
             recursive,
             watch: patterns.clone(),
             plugin: subscription.patterns.clone(),
@@ -46,22 +51,37 @@ impl Coverage {
     /// As a text: the same one, the same files.
     pub fn to_text(&self) -> String {
         let (watch, plugin) = (self.watch.source().to_owned(), self.plugin.source().to_owned());
-        let written = Written { files: self.files, recursive: self.recursive, watch, plugin };
+        let emitted = self.emitted.clone();
+        let written = Written { files: self.files, emitted, recursive: self.recursive, watch, plugin };
         serde_json::to_string(&written).expect("two flags and two texts have a JSON form")
     }
 
     /// From a text; `None` if another version of the host has written it in another form.
     pub fn parse(text: &str) -> Option<Coverage> {
-        let Written { files, recursive, watch, plugin } = serde_json::from_str(text).ok()?;
+        let Written { files, emitted, recursive, watch, plugin } = serde_json::from_str(text).ok()?;
         let (watch, plugin) = (Patterns::from_source(&watch)?, Patterns::from_source(&plugin)?);
-        Some(Coverage { files, recursive, watch, plugin })
+        Some(Coverage { files, emitted, recursive, watch, plugin })
     }
 
     /// Is a file at this path, relative to the root, covered?
     pub fn covers(&self, relative: &Path) -> bool {
+        self.files && self.accepts(relative)
+    }
+
+    /// Does it take any file that is emitted?
+    pub fn takes_emitted(&self) -> bool {
+        self.emitted.is_some()
+    }
+
+    /// Does it take the file at this path if that plugin emits it?
+    pub fn takes(&self, by: &str, relative: &Path) -> bool {
+        let takes = |from: &Vec<String>| from.is_empty() || from.iter().any(|name| name == by);
+        self.emitted.as_ref().is_some_and(takes) && self.accepts(relative)
+    }
+
+    fn accepts(&self, relative: &Path) -> bool {
         let is_deep = relative.components().nth(1).is_some();
-        self.files
-            && (self.recursive || !is_deep)
+        (self.recursive || !is_deep)
             && self.watch.accepts(relative, Entry::File)
             && self.plugin.accepts(relative, Entry::File)
     }
@@ -99,6 +119,22 @@ mod tests {
         assert!(covers(&flat, "a") && !covers(&flat, "x/a"));
         assert!(!covers(&coverage(Kind::Delete, &[], &[], true), "a"), "it hears of no files that are there");
         assert!(Coverage::parse("").is_none() && Coverage::parse("{\"files\":true}").is_none());
+    }
+
+    #[test]
+    fn who_takes_what_is_emitted_says_whose() {
+        let takes = |coverage: &Coverage, by: &str, path: &str| {
+            Coverage::parse(&coverage.to_text()).unwrap().takes(by, Path::new(path))
+        };
+        let any = coverage(Kind::Emitted, &["*.jpg"], &[], true);
+        assert!(takes(&any, "scan", "x/a.jpg") && !takes(&any, "scan", "a.png"));
+        assert!(any.takes_emitted() && !covers(&any, "a.jpg"), "what only lies there it does not get");
+        let subscription =
+            Subscription::new([Kind::Emitted].into_iter().collect(), None, Patterns::default());
+        let some = subscription.emitted_by(Some(vec!["scan".to_owned()]));
+        let some = Coverage::new(&some, WatchId(0), &Patterns::default(), false);
+        assert!(takes(&some, "scan", "a") && !takes(&some, "other", "a") && !takes(&some, "scan", "x/a"));
+        assert!(!takes(&coverage(Kind::Landed, &[], &[], true), "scan", "a"));
     }
 
     #[test]

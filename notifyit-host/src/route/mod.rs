@@ -19,6 +19,8 @@ pub struct Subscription {
     /// `None`: every watch.
     watches: Option<Vec<WatchId>>,
     patterns: Patterns,
+    /// Whose files it takes of what is emitted. `None`: whoever's.
+    emitted_by: Option<Vec<String>>,
 }
 
 /// A set of kinds.
@@ -73,7 +75,12 @@ impl Subscription {
         if kinds.has(Kind::CloseWrite) {
             words |= EventMask::MOVED_TO; // for what a rename uncovers
         }
-        Subscription { kinds, words, watches, patterns }
+        Subscription { kinds, words, watches, patterns, emitted_by: None }
+    }
+
+    /// It takes of what is emitted what these plugins emit. `None`: whatever is.
+    pub fn emitted_by(self, plugins: Option<Vec<String>>) -> Self {
+        Subscription { emitted_by: plugins, ..self }
     }
 
     /// What to ask of the kernel for a watch.
@@ -119,16 +126,23 @@ impl Subscription {
         (self.wants_watch(happened.watch) && self.patterns.accepts(relative, entry(happened))).then_some(kind)
     }
 
-    /// Does it want complete files?
+    /// Does it want the files that lie in its watches, whoever has put them there?
     pub fn wants_files(&self) -> bool {
-        self.file_kind().is_some()
+        self.file_kind().is_some_and(|kind| kind != Kind::Emitted)
     }
 
+    /// Of those that others hand on to it: whose it takes; none named, whoever's. `None`: it takes none.
+    fn takes_emitted(&self) -> Option<Vec<String>> {
+        self.kinds.has(Kind::Emitted).then(|| self.emitted_by.clone().unwrap_or_default())
+    }
+
+    /// The first that says the most.
     fn file_kind(&self) -> Option<Kind> {
-        [Kind::Landed, Kind::CloseWrite].into_iter().find(|kind| self.kinds.has(*kind))
+        [Kind::Landed, Kind::CloseWrite, Kind::Emitted].into_iter().find(|kind| self.kinds.has(*kind))
     }
 
-    /// As which kind this plugin wants a complete file that a rescan has found, if at all.
+    /// As which kind this plugin wants a complete file that a rescan has found, if at all; as [`Kind::Emitted`] only if that
+    /// it is.
     pub fn wants_file(&self, watch: WatchId, relative: &Path) -> Option<Kind> {
         let kind = self.file_kind()?;
         (self.wants_watch(watch) && self.patterns.accepts(relative, Entry::File)).then_some(kind)

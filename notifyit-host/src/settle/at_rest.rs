@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail};
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 
 use super::disk::{
-    DIRECTORIES, FACTS, FILES, TROUBLES, damaged, decode, directory_key, encode, fact, file_key, lock,
+    DIRECTORIES, FACTS, FILES, TROUBLES, damaged, decode, directory_key, encode, fact, facts, file_key, lock,
     make_tables, number_of, of_instance, opening, refuse_file, snapshot,
 };
+use super::inbox::{self, inboxes_of};
 use super::ledger::{Place, Stamp};
 use super::trouble::Trouble;
 
@@ -116,7 +117,7 @@ impl AtRest {
     ///
     /// It cannot be read, as in all that follows.
     pub fn instances(&self) -> Result<Vec<Known>> {
-        let facts = self.facts("instance/")?;
+        let facts = facts(&self.database, "instance/")?;
         let known = facts.into_iter().filter_map(|(name, value)| {
             Some(Known { name, number: u32::try_from(number_of(&value)?).ok()? })
         });
@@ -129,7 +130,7 @@ impl AtRest {
     ///
     /// See [`AtRest::instances`].
     pub fn watches(&self) -> Result<Vec<Watch>> {
-        let facts = self.facts("watch/")?;
+        let facts = facts(&self.database, "watch/")?;
         let watches = facts.into_iter().filter_map(|(name, value)| {
             let (recursive, root) = value.split_first()?;
             let root = OsStr::from_bytes(root).into();
@@ -243,11 +244,18 @@ impl AtRest {
     /// It cannot be written.
     pub fn forget(&self, instance: &Known) -> Result<()> {
         let watches = self.watches()?;
-        let files = self.keys(instance)?;
+        let inboxes = inboxes_of(&self.database, &instance.name)?;
+        let mut files = self.keys(instance.number)?;
+        for (_, number) in &inboxes {
+            files.append(&mut self.keys(*number)?);
+        }
         self.change(|edit| {
             for key in &files {
                 edit.files.remove(&**key)?;
                 edit.troubles.remove(&**key)?;
+            }
+            for (inbox, _) in &inboxes {
+                edit.facts.remove(inbox::fact_of(inbox).as_str())?;
             }
             for watch in &watches {
                 edit.facts.remove(format!("first/{}/{}", instance.name, watch.name).as_str())?;
@@ -257,30 +265,16 @@ impl AtRest {
         })
     }
 
-    fn keys(&self, instance: &Known) -> Result<Vec<Vec<u8>>> {
+    fn keys(&self, instance: u32) -> Result<Vec<Vec<u8>>> {
         let read = || -> Result<_, redb::Error> {
             let disk = snapshot(&self.database)?;
             let mut keys = Vec::new();
             for table in [&disk.files, &disk.troubles] {
-                for entry in of_instance(table, instance.number)? {
+                for entry in of_instance(table, instance)? {
                     keys.push(entry?.0.value().to_vec());
                 }
             }
             Ok(keys)
-        };
-        read().context("failed to read the ledger")
-    }
-
-    /// The facts whose names begin so, without that beginning.
-    fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
-        let read = || -> Result<_, redb::Error> {
-            let mut found = Vec::new();
-            for entry in self.database.begin_read()?.open_table(FACTS)?.range(prefix..)? {
-                let (name, value) = entry?;
-                let Some(rest) = name.value().strip_prefix(prefix) else { break };
-                found.push((rest.to_owned(), value.value().to_vec()));
-            }
-            Ok(found)
         };
         read().context("failed to read the ledger")
     }

@@ -4,9 +4,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::changes::Changes;
 use super::disk::Key;
 use super::ledger::{Place, Stamp, Watched};
-use super::store::{Changes, Inner, Store};
+use super::store::{Inner, Store};
 use super::trouble::Trouble;
 use crate::event::LaneId;
 

@@ -103,6 +103,11 @@ pub(super) fn file_key(instance: u32, place: Place<'_>) -> Key {
     key.into_boxed_slice()
 }
 
+/// The instance whose file's key this is.
+pub(super) fn instance_of(key: &[u8]) -> Option<u32> {
+    key.first_chunk().map(|number| u32::from_be_bytes(*number))
+}
+
 /// The entries of one instance.
 pub(super) fn of_instance(
     table: &FileTable,
@@ -116,6 +121,20 @@ pub(super) fn fact(database: &Database, name: &str) -> Result<Option<Vec<u8>>> {
     let read = || -> Result<Option<Vec<u8>>, redb::Error> {
         let table = database.begin_read()?.open_table(FACTS)?;
         Ok(table.get(name)?.map(|value| value.value().to_vec()))
+    };
+    read().context("failed to read the ledger")
+}
+
+/// The facts whose names begin so, without that beginning.
+pub(super) fn facts(database: &Database, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    let read = || -> Result<_, redb::Error> {
+        let mut found = Vec::new();
+        for entry in database.begin_read()?.open_table(FACTS)?.range(prefix..)? {
+            let (name, value) = entry?;
+            let Some(rest) = name.value().strip_prefix(prefix) else { break };
+            found.push((rest.to_owned(), value.value().to_vec()));
+        }
+        Ok(found)
     };
     read().context("failed to read the ledger")
 }

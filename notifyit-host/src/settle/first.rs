@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{FACTS, fact};
+use super::disk::{FACTS, fact, facts};
 use super::store::Store;
 
 /// One instance's first look at one watch.
@@ -103,6 +103,15 @@ impl Store {
             }
         }
         Ok(look.to_take())
+    }
+
+    /// The subscriptions with which instances have looked last: instance, watch, and the subscription as a text.
+    pub(super) fn subscriptions(&self) -> Result<Vec<(String, String, String)>> {
+        let known = facts(&self.inner.database, "first/")?.into_iter().filter_map(|(name, value)| {
+            let (instance, watch) = name.split_once('/')?;
+            Some((instance.to_owned(), watch.to_owned(), Look::parse(&value)?.subscription))
+        });
+        Ok(known.collect())
     }
 
     fn write_look(&self, name: &str, look: &Look) -> Result<()> {

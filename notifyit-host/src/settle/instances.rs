@@ -21,11 +21,15 @@ pub(super) struct Instance {
 
 impl Store {
     pub(super) fn lane_of(&self, name: &str) -> Result<LaneId> {
-        self.lanes.of(name, || {
+        self.lane_called(&fact_of(name))
+            .with_context(|| format!("failed to enter plugin `{name}` in the ledger"))
+    }
+
+    /// The lane whose number that fact tells.
+    pub(super) fn lane_called(&self, fact: &str) -> Result<LaneId> {
+        self.lanes.of(fact, || {
             let Inner { database, room, instances, .. } = &*self.inner;
-            let (number, in_all) = room
-                .waits_for_late(|| number_of(database, name))
-                .with_context(|| format!("failed to enter plugin `{name}` in the ledger"))?;
+            let (number, in_all) = room.waits_for_late(|| number_of(database, fact))?;
             instances.store(in_all, Ordering::Relaxed);
             Ok(Instance { number, troubled: self.inner.count_troubles(number)? })
         })
@@ -57,18 +61,17 @@ fn fact_of(name: &str) -> String {
     format!("instance/{name}")
 }
 
-/// The number of the instance of this name, a new one gets the next; and how many there are in all.
+/// The number that this fact tells, a new one is the next; and how many there are in all.
 fn number_of(database: &Database, name: &str) -> Result<(u32, u32)> {
-    let name = fact_of(name);
     let in_all = fact_number(database, "instances")?.unwrap_or(0);
-    if let Some(number) = fact_number(database, &name)? {
+    if let Some(number) = fact_number(database, name)? {
         return Ok((u32::try_from(number)?, u32::try_from(in_all)?));
     }
     let transaction = database.begin_write()?;
     {
         let mut facts = transaction.open_table(FACTS)?;
         facts.insert("instances", (in_all + 1).to_be_bytes().as_slice())?;
-        facts.insert(name.as_str(), in_all.to_be_bytes().as_slice())?;
+        facts.insert(name, in_all.to_be_bytes().as_slice())?;
     }
     transaction.commit()?;
     Ok((u32::try_from(in_all)?, u32::try_from(in_all + 1)?))

@@ -14,6 +14,7 @@ use rustc_hash::FxHashSet;
 
 use super::disk::check;
 pub use super::first::FirstLook;
+use super::inbox::{self, Inbox};
 use super::memory::Memory;
 pub use super::prune::{Gone, There};
 use super::store::Store;
@@ -75,6 +76,43 @@ impl Ledger {
         match self {
             Ledger::Memory(memory) => memory.lane_of(instance),
             Ledger::Store(store) => store.lane_of(instance),
+        }
+    }
+
+    /// The lane of an inbox, of which what was put in counts as finished.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::lane_of`].
+    pub fn lane_of_inbox(&self, inbox: &Inbox) -> Result<LaneId> {
+        match self {
+            Ledger::Memory(memory) => memory.lane_of(&inbox::fact_of(inbox)),
+            Ledger::Store(store) => store.lane_of_inbox(inbox),
+        }
+    }
+
+    /// The inboxes that are known from earlier runs.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn inboxes(&self) -> Result<Vec<Inbox>> {
+        match self {
+            Ledger::Memory(_) => Ok(Vec::new()),
+            Ledger::Store(store) => store.inboxes(),
+        }
+    }
+
+    /// The subscriptions that are known from earlier runs: instance, watch, and the text that was told to
+    /// [`Ledger::first_look`] last.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn subscriptions(&self) -> Result<Vec<(String, String, String)>> {
+        match self {
+            Ledger::Memory(_) => Ok(Vec::new()),
+            Ledger::Store(store) => store.subscriptions(),
         }
     }
 

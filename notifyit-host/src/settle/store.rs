@@ -25,27 +25,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use redb::{Database, ReadableTableMetadata};
-use rustc_hash::FxHashMap;
 use tracing::{error, info};
 
+use super::changes::{Batch, Changes};
 use super::disk::{
     DIRECTORIES, Disk, FACTS, FILES, Key, TROUBLES, damaged, decode, directory_key, encode, fact_number,
     file_key, lock, make_tables, opening, refuse_file, snapshot,
 };
 use super::instances::Instance;
 use super::ledger::{Place, Stamp};
-use super::prune::{Pruned, Size};
+use super::prune::Size;
 use super::room::{Backend, Room};
 use super::slots::Slots;
-use super::trouble::Trouble;
 use crate::event::LaneId;
 
 /// How long outcomes gather before they are written.
 const GATHER: Duration = Duration::from_millis(30);
 /// How long after a failed write the next is tried.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// So many changes may wait for a disk that does not take them.
-const MOST_WAITING: usize = 1_000_000;
 /// The store's cache.
 const CACHE: usize = 16 << 20;
 
@@ -75,44 +72,6 @@ pub(super) struct Inner {
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Inner")
-    }
-}
-
-/// What is not on disk yet: `now` is newer than `writing`, which is newer than the disk. `None` is a removal.
-#[derive(Default)]
-pub(super) struct Changes {
-    pub(super) now: Batch,
-    pub(super) writing: Arc<Batch>,
-    next_number: u64,
-    /// Instance and watch of each first look that is still to be taken.
-    pub(super) first_looks: Vec<(String, String)>,
-    closing: bool,
-    failing: bool,
-}
-
-impl Changes {
-    fn is_pruning(&self) -> bool {
-        !self.now.gone.is_empty() || !self.writing.gone.is_empty()
-    }
-}
-
-#[derive(Default, Clone)]
-pub(super) struct Batch {
-    pub(super) files: FxHashMap<Key, Option<Stamp>>,
-    pub(super) troubles: FxHashMap<Key, Option<Trouble>>,
-    directories: FxHashMap<Key, Option<u64>>,
-    pub(super) facts: Vec<(String, Vec<u8>)>,
-    /// What is to be pruned, before anything else.
-    pub(super) gone: Vec<Pruned>,
-}
-
-impl Batch {
-    fn is_empty(&self) -> bool {
-        self.files.is_empty()
-            && self.troubles.is_empty()
-            && self.directories.is_empty()
-            && self.facts.is_empty()
-            && self.gone.is_empty()
     }
 }
 
@@ -248,13 +207,7 @@ impl Inner {
         let mut changes = self.lock();
         let was_empty = changes.now.is_empty();
         change(&mut changes);
-        if changes.now.files.len() + changes.now.troubles.len() > MOST_WAITING {
-            changes.now.files.clear();
-            changes.now.troubles.clear();
-            error!(
-                "the ledger has not been written for a million outcomes, which are forgotten: their files come again"
-            );
-        }
+        changes.stay_bounded();
         drop(changes);
         if was_empty {
             self.wake.notify_one();
@@ -278,7 +231,7 @@ impl Inner {
             if !closing {
                 thread::sleep(GATHER);
             }
-            let batch = self.next_batch();
+            let batch = self.lock().next_batch();
             match self.room.waits_for(|| self.write(&batch)) {
                 Ok(()) => self.written(),
                 Err(error) => {
@@ -304,15 +257,6 @@ impl Inner {
             }
             changes = self.wake.wait(changes).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// What is to be written next: what could not be written before, else all that there is.
-    fn next_batch(&self) -> Arc<Batch> {
-        let mut changes = self.lock();
-        if changes.writing.is_empty() {
-            changes.writing = Arc::new(std::mem::take(&mut changes.now));
-        }
-        Arc::clone(&changes.writing)
     }
 
     fn write(&self, batch: &Batch) -> Result<(), redb::Error> {

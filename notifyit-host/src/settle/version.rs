@@ -54,6 +54,11 @@ impl Version {
         Version { directory, name: Arc::clone(name), stamp: Stamp::of(stat) }
     }
 
+    /// The version with this stamp of a file that is in a directory (by number) under a name.
+    pub fn of(directory: u64, name: &OsStr, stamp: Stamp) -> Version {
+        Version { directory, name: Arc::from(name), stamp }
+    }
+
     /// What tells it from the file's other versions.
     pub fn stamp(&self) -> Stamp {
         self.stamp

@@ -154,7 +154,8 @@ impl RescanHandle {
         self.inner.decoded.store(sequence, Ordering::Release);
     }
 
-    pub(super) fn sequence(&self) -> Sequence {
+    /// How far the source has decoded what the kernel told.
+    pub fn sequence(&self) -> Sequence {
         Sequence(self.inner.decoded.load(Ordering::Acquire))
     }
 

@@ -3,9 +3,10 @@
 //! The source alone changes it; lanes read it to make paths. A directory that is removed stays known for a while: see
 //! `burial`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -80,6 +81,8 @@ pub struct Tree {
     /// The buried directories by their watch and identity.
     pub(super) graves: FxHashMap<(WatchId, u64), NodeId>,
     children: HashMap<(NodeId, Box<OsStr>), NodeId>,
+    /// The last root of each watch.
+    tops: FxHashMap<WatchId, NodeId>,
     by_wd: FxHashMap<i32, NodeId>,
     pub(super) numbering: Option<Arc<dyn Numbering>>,
     pub(super) terms: FxHashMap<WatchId, Terms>,
@@ -94,7 +97,9 @@ impl Tree {
     /// Adds a root at an absolute path, under its watch's name.
     pub fn add_root(&mut self, watch: WatchId, name: &str, path: &Path) -> NodeId {
         let serial = self.number(0, OsStr::new(name));
-        self.insert(Node { serial, ..Node::new(None, path.as_os_str(), watch) })
+        let top = self.insert(Node { serial, ..Node::new(None, path.as_os_str(), watch) });
+        self.tops.insert(watch, top);
+        top
     }
 
     /// Adds a directory; the one that is there already if its parent knows that name.
@@ -188,6 +193,29 @@ impl Tree {
         let numbered = (0_u32..).zip(&self.nodes).filter_map(|(place, node)| Some((place, node.as_ref()?)));
         let watched = numbered.filter(|(_, node)| !node.buried && node.wd.is_some());
         watched.map(|(place, node)| NodeId(place, node.generation)).collect()
+    }
+
+    /// The root of a watch, if it is there.
+    pub fn top(&self, watch: WatchId) -> Option<NodeId> {
+        self.tops.get(&watch).copied().filter(|top| self.is_alive(*top))
+    }
+
+    /// The deepest root that is there above a path, and the path from there. A root that the user has named by way of a link
+    /// is found by both names.
+    pub fn top_above<'a>(&self, path: &'a Path) -> Option<(NodeId, Cow<'a, Path>)> {
+        let tops: Vec<NodeId> = self.tops.keys().filter_map(|watch| self.top(*watch)).collect();
+        let above = |path: &Path, name: &dyn Fn(&Path) -> Option<PathBuf>| {
+            let root =
+                |top: &NodeId| name(Path::new(&self.node(*top).name)).filter(|root| path.starts_with(root));
+            let found = tops.iter().filter_map(|top| Some((*top, root(top)?)));
+            found.max_by_key(|(_, root)| root.components().count())
+        };
+        if let Some((top, root)) = above(path, &|root| Some(root.to_owned())) {
+            return Some((top, Cow::Borrowed(path.strip_prefix(root).ok()?)));
+        }
+        let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
+        let (top, root) = above(&real, &|root| root.canonicalize().ok())?;
+        Some((top, Cow::Owned(real.strip_prefix(root).ok()?.to_owned())))
     }
 
     /// Is it a root?

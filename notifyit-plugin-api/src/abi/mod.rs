@@ -6,7 +6,7 @@
 //! | `object` | the handler object that `create` returns |
 //! | `types` | what crosses in a call: `EventRaw`, `CallResult`, … and the integer codes |
 //! | `asks` | what a plugin may ask of its host |
-//! | `notes` | what a call says beside its verdict |
+//! | `notes` | what a call says beside its verdict, and what else there is to an event |
 //! | `guard` | the adapter that is compiled *into the plugin*: turns the author's trait into the above, catches panics |
 //!
 //! # How the wire may grow
@@ -57,11 +57,11 @@ pub mod notes;
 pub mod guard;
 
 pub use module::{HostApi, HostApi_Ref, PluginModule, PluginModule_Ref, export, lend};
-pub use notes::{Left, Notes, Said};
+pub use notes::{Emitted, Extra, Left, Notes, Said};
 pub use object::{Handler, Handler_TO, HandlerBox};
 pub use types::{
     Bytes, CREATED, CallResult, ControlResult, CreateResult, DEFERRED, DONE, EventRaw, FLAG_DIRECTORY,
-    FLAG_RETRY_AFTER, FLAG_UNAVAILABLE, PANICKED, REJECT, RETRY, Text, UNKNOWN_OPERATION,
+    FLAG_HANDS_ON, FLAG_RETRY_AFTER, FLAG_UNAVAILABLE, PANICKED, REJECT, RETRY, Text, UNKNOWN_OPERATION,
 };
 
 #[doc(hidden)]

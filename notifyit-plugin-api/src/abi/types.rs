@@ -28,6 +28,8 @@ pub const CREATED: u32 = 0;
 
 /// [`EventRaw::flags`]: the event is about a directory.
 pub const FLAG_DIRECTORY: u32 = 1;
+/// [`EventRaw::flags`]: the host hands on what the plugin emits with this event ([`Notes::emits`](super::Notes)). Since 1.2.
+pub const FLAG_HANDS_ON: u32 = 2;
 
 /// [`CallResult::flags`]: `number` is the shortest time in nanoseconds until the next attempt.
 pub const FLAG_RETRY_AFTER: u32 = 1;
@@ -38,7 +40,7 @@ pub const FLAG_UNAVAILABLE: u32 = 2;
 /// One event, as the host hands it over. Borrowed for the length of the call.
 ///
 /// Unknown numbers: a `kind` or `origin` that the plugin does not know shows as unknown there; flags that it does
-/// not know are ignored. `spare` is zero and `extra` empty until a later minor version says otherwise.
+/// not know are ignored, and so is what `spare` and `extra` hold beyond that.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct EventRaw<'a> {
@@ -50,7 +52,7 @@ pub struct EventRaw<'a> {
     pub origin: u32,
     /// 1 for the first attempt.
     pub attempt: u32,
-    /// [`FLAG_DIRECTORY`].
+    /// [`FLAG_DIRECTORY`], [`FLAG_HANDS_ON`].
     pub flags: u32,
     /// Name of the watch.
     pub watch: Text<'a>,
@@ -81,7 +83,7 @@ pub struct EventRaw<'a> {
     /// Zero. Room for numbers of later minor versions. The first one, since 1.2: the ticket under which the verdict may come
     /// later; 0 if it may not.
     pub spare: [u64; 8],
-    /// Empty. Room for anything else.
+    /// A JSON object, or empty: see [`Extra`](super::Extra). Since 1.2; before that always empty.
     pub extra: Bytes<'a>,
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::TestHost;
-use crate::abi::{Bytes, EventRaw, FLAG_DIRECTORY, Text};
+use crate::abi::{Bytes, EventRaw, Extra, FLAG_DIRECTORY, FLAG_HANDS_ON, Text};
 use crate::kind::{Kind, Origin};
 use crate::verdict::Verdict;
 
@@ -57,6 +57,7 @@ pub struct TestEvent<'h> {
     attempt: u32,
     renamed_from: PathBuf,
     watch: String,
+    extra: String,
     timeout: Option<Duration>,
     is_missing: bool,
     is_directory: bool,
@@ -80,6 +81,7 @@ impl<'h> TestEvent<'h> {
             attempt: 1,
             renamed_from: PathBuf::new(),
             watch: "test".to_owned(),
+            extra: String::new(),
             timeout: host.timeout,
             is_missing: false,
             is_directory: false,
@@ -122,6 +124,13 @@ impl<'h> TestEvent<'h> {
     /// The path beneath the root that the file had before.
     pub fn renamed_from(mut self, relative: impl AsRef<Path>) -> Self {
         self.renamed_from = relative.as_ref().to_owned();
+        self
+    }
+
+    /// Another plugin, of this name, has handed the file on: [`Kind::Emitted`].
+    pub fn emitted_by(mut self, plugin: &str) -> Self {
+        self.kind = Kind::Emitted;
+        self.extra = Extra { emitted_by: Some(plugin.to_owned()) }.to_json();
         self
     }
 
@@ -194,7 +203,7 @@ impl<'h> TestEvent<'h> {
             kind: self.kind.code(),
             origin: self.origin.code(),
             attempt: self.attempt,
-            flags: if look.is_directory || self.is_directory { FLAG_DIRECTORY } else { 0 },
+            flags: FLAG_HANDS_ON | if look.is_directory || self.is_directory { FLAG_DIRECTORY } else { 0 },
             watch: Text::from_str(&self.watch),
             root: Bytes::from_slice(root),
             path: Bytes::from_slice(path),
@@ -209,7 +218,7 @@ impl<'h> TestEvent<'h> {
             seen_nanos: u64::try_from(now.as_nanos()).unwrap_or(0),
             timeout_nanos: self.timeout.and_then(|t| u64::try_from(t.as_nanos()).ok()).unwrap_or(0),
             spare: [ticket, 0, 0, 0, 0, 0, 0, 0],
-            extra: Bytes::EMPTY,
+            extra: Bytes::from_slice(self.extra.as_bytes()),
         }
     }
 

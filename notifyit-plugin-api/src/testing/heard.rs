@@ -1,6 +1,7 @@
 //! What the host of a test lends, and what it hears: the plugin's log, and its wish to stop.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -166,6 +167,8 @@ pub(super) struct Heard {
     logs: Mutex<Vec<String>>,
     more: Condvar,
     stopped: Mutex<Option<String>>,
+    /// What the plugin has handed on.
+    pub(super) emitted: Mutex<Vec<PathBuf>>,
     pub(super) completed: Completed,
     pub(super) lent: Lent,
 }
@@ -180,6 +183,7 @@ impl Heard {
             logs: Mutex::default(),
             more: Condvar::new(),
             stopped: Mutex::default(),
+            emitted: Mutex::default(),
             completed: Completed::default(),
             lent: Lent::default(),
         })

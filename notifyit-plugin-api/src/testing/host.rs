@@ -66,6 +66,8 @@ pub(super) struct Instance {
     pub(super) handler: Option<HandlerBox>,
     /// The last event's path, and what the plugin said that it has left there.
     left: Option<(PathBuf, Left)>,
+    /// What was emitted since the last flush.
+    pub(super) emits: Vec<PathBuf>,
 }
 
 impl std::fmt::Debug for Instance {
@@ -165,7 +167,7 @@ impl TestHost {
 
     #[track_caller]
     fn at(place: Arc<Place>) -> Result<TestHost> {
-        let instance = Instance { handler: Some(place.instance()?), left: None };
+        let instance = Instance { handler: Some(place.instance()?), ..Instance::default() };
         Ok(TestHost { instance: Mutex::new(instance), place, timeout: None, expects_panic: false })
     }
 
@@ -254,7 +256,7 @@ impl TestHost {
     pub fn burst<'h>(&self, events: impl IntoIterator<Item = TestEvent<'h>>) -> Vec<Verdict> {
         let events: Vec<TestEvent<'h>> = events.into_iter().collect();
         let mut verdicts = self.hand_over(&events);
-        undo(&mut verdicts, &self.call(|handler| handler.flush()));
+        undo(&mut verdicts, &self.call_flush());
         verdicts
     }
 
@@ -274,7 +276,18 @@ impl TestHost {
     /// If the plugin panics.
     #[track_caller]
     pub fn flush(&mut self) -> Verdict {
-        self.call(|handler| handler.flush())
+        self.call_flush()
+    }
+
+    #[track_caller]
+    pub(super) fn call_flush(&self) -> Verdict {
+        let result = self.called(|handler| handler.flush());
+        let flush = self.judge(result);
+        let emits = std::mem::take(&mut lock(&self.instance).emits);
+        if flush.is_done() {
+            self.hand_on(emits);
+        }
+        flush
     }
 
     /// Calls `Plugin::shutdown` and drops the plugin.
@@ -300,12 +313,6 @@ impl TestHost {
     /// What the plugin said that it has left at the last event's path.
     pub(super) fn has_left(&self, path: &Path, left: Option<Left>) {
         lock(&self.instance).left = left.map(|left| (path.to_owned(), left));
-    }
-
-    #[track_caller]
-    pub(super) fn call(&self, f: impl FnOnce(&mut HandlerBox) -> CallResult) -> Verdict {
-        let result = self.called(f);
-        self.judge(result)
     }
 
     #[track_caller]

@@ -69,13 +69,23 @@ impl TestHost {
         let mut left = None;
         let mut verdicts = Vec::new();
         // No closure: a panic is to show the test's own line.
-        for (mut result, ticket) in results.into_iter().zip(tickets) {
-            left = guard::notes(&result).rewrote;
-            if result.status == DEFERRED {
+        for ((mut result, ticket), event) in results.into_iter().zip(tickets).zip(events) {
+            let mut notes = guard::notes(&result);
+            let is_deferred = result.status == DEFERRED;
+            if is_deferred {
                 let Some(later) = self.heard().completed.wait(ticket) else { self.never_completed() };
                 result = later;
+                notes = guard::notes(&result).with_earlier(notes);
             }
-            verdicts.push(self.judge(result));
+            left = notes.rewrote;
+            let verdict = self.judge(result);
+            let (verdict, files) = self.emits(event.path(), &notes, verdict);
+            verdicts.push(verdict);
+            if is_deferred {
+                self.hand_on(files);
+            } else {
+                lock(&self.instance).emits.extend(files);
+            }
         }
         if let Some(event) = events.last() {
             self.has_left(event.path(), left);
@@ -85,7 +95,7 @@ impl TestHost {
 
     #[track_caller]
     fn flush_in_time(&self) {
-        let flush = self.call(|handler| handler.flush());
+        let flush = self.call_flush();
         assert!(flush.is_done(), "failed to flush, with verdicts to come: {}", flush.message());
     }
 

@@ -82,6 +82,7 @@
 //! | what it logs, and at which level | [`TestHost::logs`], [`TestHost::assert_logged`], [`TestHost::set_log_level`] |
 //! | a panic | nothing: it fails the test. If it is right: [`TestHost::expect_panic`] |
 //! | a handler that writes to its own file | [`TestHost::rewrote`] |
+//! | a plugin that hands files on, and one that takes them | [`TestHost::emitted`], [`TestEvent::emitted_by`] |
 //! | [`Host::instance`](crate::Host::instance), [`Host::stop`](crate::Host::stop) | [`TestHost::start_as`], [`TestHost::stopped`] |
 //! | [`Host::store`](crate::Host::store) | [`TestHost::stored`], [`TestHost::break_store`] |
 //! | [`Host::stopping`](crate::Host::stopping) | [`TestHost::stop`] |
@@ -99,6 +100,7 @@ mod lent;
 mod panics;
 mod place;
 mod in_flight;
+mod emitted;
 
 pub use event::TestEvent;
 pub use host::TestHost;

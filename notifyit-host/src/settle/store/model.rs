@@ -293,7 +293,8 @@ impl Disk {
 
     fn begin(&mut self) {
         if self.writing.is_none() {
-            self.writing = Some((self.store().inner.next_batch(), self.now.clone()));
+            let batch = self.store().inner.lock().next_batch();
+            self.writing = Some((batch, self.now.clone()));
         }
     }
 

@@ -67,6 +67,12 @@ struct Config {
     /// What was done is written down by `flush`, not before.
     #[serde(default)]
     buffered: bool,
+    /// Each file that it is done with is handed on.
+    #[serde(default)]
+    emits: bool,
+    /// A copy of each file that it is done with, by the same name, is made there, and handed on. The name `….N` becomes
+    /// `….N+1`.
+    emits_copies: Option<PathBuf>,
     /// While this file exists, no `flush` comes back or has written anything.
     hold_flush: Option<PathBuf>,
 }
@@ -124,7 +130,7 @@ impl Plugin for Recorder {
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         let form = from_str(&event.to_json())?;
         self.hold(event);
-        match self.answer(event) {
+        match self.answer(event).and_then(|content| self.emit(event).map(|()| content)) {
             Ok(_) if self.config.buffered => {
                 self.buffer.push(form);
                 Ok(())
@@ -207,6 +213,22 @@ impl Recorder {
             }
         }
         Ok(content)
+    }
+
+    fn emit(&self, event: &Event<'_>) -> Result<()> {
+        if self.config.emits {
+            event.emit()?;
+        }
+        if let Some(directory) = &self.config.emits_copies {
+            let name = Path::new(event.name());
+            let number = name.extension().and_then(|number| number.to_str()?.parse::<u32>().ok());
+            let name = number.map_or(name.to_owned(), |number| name.with_extension((number + 1).to_string()));
+            std::fs::create_dir_all(directory)?;
+            let copy = directory.join(name);
+            std::fs::copy(event.path(), &copy)?;
+            event.emit_file(&copy)?;
+        }
+        Ok(())
     }
 
     fn replace(&self, event: &Event<'_>) -> Result<String> {

@@ -62,12 +62,13 @@ impl World {
 
     /// A host on what the last one has left.
     pub(super) fn start(&mut self) {
-        let (tree, ledger) = (Arc::clone(&self.tree), Arc::clone(&self.ledger));
-        let places = Places { tree: Arc::clone(&tree), renames: Arc::default(), watches: vec!["in".into()] };
+        let places =
+            Places { tree: Arc::clone(&self.tree), renames: Arc::default(), watches: vec!["in".into()] };
         let outside = Outside {
             places: Arc::new(places),
             settle: Arc::new(Settle::default()),
-            ledger: Arc::clone(&ledger),
+            takers: Arc::default(),
+            ledger: Arc::clone(&self.ledger),
             recorders: Recorders::default(),
             source: SourceHandle::new().unwrap(),
             rescans: RescanHandle::default(),
@@ -93,7 +94,7 @@ impl World {
         );
         let lane = Arc::new(lane);
         let create = Arc::new(self.create());
-        let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside);
+        let mut worker = Worker::new(Arc::clone(&lane), 0, create, outside.clone());
         worker.make_instance().unwrap();
         worker.open_tickets();
         let lineup = Arc::new(Lineup::default());
@@ -102,10 +103,9 @@ impl World {
             looks: Arc::from([FirstLook::Taken]),
             pending: Arc::from([AtomicBool::new(false)]),
         });
-        let (entrance_tree, entrance_ledger) = (Arc::clone(&tree), Arc::clone(&ledger));
-        let entrance = Entrance::new(Arc::clone(&lineup), vec![everything()], entrance_tree, entrance_ledger);
+        let entrance = Entrance::new(Arc::clone(&lineup), vec![everything()], &outside);
         let watch = Terms { patterns: everything(), recursive: true, existing: Existing::Skip };
-        let inlet = Inlet::new(lineup, ledger, tree, vec![watch], vec!["in".to_owned()]);
+        let inlet = Inlet::new(lineup, vec![watch], &outside);
         self.queue.clear();
         self.host = Some(Running { worker, entrance, inlet });
         self.known.clear();
