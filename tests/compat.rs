@@ -104,6 +104,27 @@ fn a_host_that_takes_no_deferred_verdict_has_a_clear_answer() {
 }
 
 #[test]
+fn a_host_that_hands_no_file_on_has_a_clear_answer() {
+    if inline_only("its hosts are the test itself") {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (file, out) = (place.path().join("file.txt"), place.path().join("out"));
+    let copies = place.path().join("copies");
+    for host in [v1_0::HOST, v1_1::HOST] {
+        for emits in ["\"emits\":true".to_owned(), format!("\"emits_copies\":{copies:?}")] {
+            let config = format!("{{\"out\":{out:?},{emits}}}");
+            let told = (host.run)(&library("recorder"), &config, &file, &["text"]).unwrap();
+            let answer = "1 2 0 the host is older than 1.2 of notifyit-plugin-api and hands no file on to other plugins: update \
+                          notifyit";
+            assert_eq!(told.answers, [format!("0, {answer}, 0 0 0, 0 0 0")], "{}", host.version);
+        }
+    }
+    // What asks for nothing else would not be run by such a host: it says which kinds it does not know.
+    assert!("emitted".parse::<notifyit_plugin_api_1_0::Kind>().is_err());
+}
+
+#[test]
 fn the_upload_of_the_cookbook_runs_on_a_host_that_takes_no_deferred_verdict() {
     if inline_only("its hosts are the test itself") {
         return;

@@ -159,6 +159,27 @@ fn clamav_waits_for_clamd_and_moves_what_is_infected_away() {
 }
 
 #[test]
+fn what_is_clean_is_uploaded() {
+    let server = servers::http(&[]);
+    let [clamav, chain] = &examples("clamav")[..] else { panic!("two examples") };
+    let config = format!(
+        "[[watch]]\npath = \"{{root}}\"\n{clamav}\n{chain}\n[plugin.upload.config]\nurl = \"{}\"\n",
+        server.url
+    );
+    let config = config.replace("/run/clamav/clamd.ctl", "{temp}/clamd.ctl");
+    let config = config.replace("/srv/quarantine", "{temp}/quarantine");
+    let host = Host::new().plugin("clamav").plugin("upload").config(&config);
+    servers::clamd(&host.temp().join("clamd.ctl"));
+    let host = host.start();
+    host.write("bad.exe", "EICAR");
+    host.logged(&["ERROR", "clamav", "bad.exe is infected: Eicar-Test"]);
+    host.write("good.txt", "x");
+    host.wait_for("the upload", |_| (!server.requests().is_empty()).then_some(()));
+    host.stop().success();
+    assert_eq!(server.requests(), [("PUT /good.txt HTTP/1.1".to_owned(), "x".to_owned())]);
+}
+
+#[test]
 fn two_plugins_are_chained_by_a_directory() {
     let [gunzip, chain] = &examples("gunzip")[..] else { panic!("two examples") };
     let sales = SALES.join("\n");

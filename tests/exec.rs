@@ -346,3 +346,30 @@ fn exec_says_that_its_program_rewrites() {
     host.logged(&["WARN", "exec", "again and again", "rewrites = true"]);
     host.stop();
 }
+
+/// A program looks into each file; only what it lets pass is taken.
+const SCREENED: &str = r#"
+[[watch]]
+path = "{root}"
+
+[plugin.screen]
+library = "exec"
+config = { command = ["sh", "-c", 'grep -q good "$1" || exit 65', "sh", "{file}"], emits = true }
+
+[plugin.take]
+library = "recorder"
+events = ["emitted"]
+config = { out = "{temp}/take.jsonl" }
+"#;
+
+#[test]
+fn a_program_lets_files_pass_to_another_plugin() {
+    let host = Host::new().named_plugin("exec").named_plugin("recorder").config(SCREENED).start();
+    host.write("a", "bad");
+    host.write("b", "good");
+    host.handled("take", "b");
+    let exit = host.stop();
+    exit.success();
+    assert!(exit.attempts("take", "a").is_empty());
+    assert_eq!(exit.lines(&["screen", "rejected", "/a"]).len(), 1);
+}

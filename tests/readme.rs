@@ -124,7 +124,7 @@ fn the_commands_for_plugin_files_do_what_is_said() {
 
 #[test]
 fn the_configuration_is_one_that_the_host_takes() {
-    let [config] = blocks("toml").try_into().expect("one example");
+    let [_, config] = blocks("toml").try_into().expect("two examples");
     let config = config
         .replace("/etc/notifyit/plugins", "{plugins}")
         .replace("/srv/incoming", "{root}")
@@ -132,6 +132,20 @@ fn the_configuration_is_one_that_the_host_takes() {
     let exit = Host::new().plugin("print").plugin("exec").verb("check").config(&config).run();
     exit.success();
     assert_eq!(exit.lines(&["all is well", "print", "thumbnails"]).len(), 1);
+}
+
+#[test]
+fn one_plugin_hands_on_to_the_next_as_is_said() {
+    let [config, _] = blocks("toml").try_into().expect("two examples");
+    let config = config.replace("/srv/incoming", "{root}");
+    let host = Host::new().plugin("print").plugin("exec").config(&config).start();
+    host.write("a.txt", "text");
+    host.write("b.pdf", "%PDF-1.7");
+    host.handled("print", "b.pdf");
+    let exit = host.stop();
+    exit.success();
+    assert_eq!(String::from_utf8_lossy(exit.stdout()).lines().count(), 1);
+    assert_eq!(exit.lines(&["screen", "rejected", "a.txt"]).len(), 1);
 }
 
 #[test]

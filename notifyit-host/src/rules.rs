@@ -82,6 +82,18 @@
 //! | 26 | Three crashes are a dead letter; a success and a newer version end the count, failures do not. | `deliver::crashes` | `tests::crashes::a_file_that_ends_each_host_by_a_signal_is_a_dead_letter_after_three_and_all_else_is_handled` `tests::crashes::counts::crashes_are_counted_over_failures_in_between_and_not_over_a_success` `tests::crashes::counts::a_newer_version_is_tried_anew` |
 //! | 27 | A command gets the file as its descriptor 3, opened and checked before it starts. | the plugin `exec` | `tests::exec::file_is_the_checked_descriptor` `tests::exec::a_link_swapped_in_is_not_opened` |
 //!
+//! # From one plugin to the next
+//!
+//! | | rule | where | held by |
+//! |---|---|---|---|
+//! | 28 | What is handed on is entered for each taker before the outcome of the event that it came with: a crash in between has it handed on twice, not never. | `deliver::emitted` | `tests::emitted::whatever_is_killed_everything_that_landed_goes_all_the_way` |
+//! | 28 | Only with the verdict done, and all of one event or nothing. | `deliver::emitted` | `tests::emitted::a_file_goes_on_when_the_one_before_is_done_with_it_and_not_else` `tests::emitted::what_lies_beneath_no_watch_fails_with_its_reason` |
+//! | 28 | What lies in an inbox and is not finished is unfinished, whoever looks: a full lane and a taker that is away lose nothing. | `deliver::inlet` `settle::inbox` | `tests::emitted::more_than_the_lane_has_room_for_comes_too` `tests::emitted::it_waits_for_a_taker_that_is_away` |
+//! | 28 | An inbox names a version: another one has not been through the plugin before. | `deliver::attempt` | `tests::emitted::each_version_goes_on_once_and_only_through_the_one_before` |
+//! | 28 | It goes along with renames. | `deliver::emitted` `deliver::entrance` | `tests::emitted::a_file_that_is_renamed_before_it_is_taken_goes_on_under_its_new_name` |
+//! | 28 | What is full of outcomes that no disk takes forgets no inbox. | `settle::changes` | `settle::changes::tests::of_too_much_that_waits_the_inboxes_are_kept` |
+//! | 28 | What goes in a circle comes to an end, and is a dead letter. | `deliver::emitted` | `tests::emitted::plugins_that_emit_in_a_circle_come_to_an_end` |
+//!
 //! # What is otherwise than one might think
 //!
 //! - A *fence* is no mark in the kernel's queue but a number of bytes: so many lay in it (`FIONREAD`), so many have been

@@ -84,7 +84,8 @@
 //! Nothing of an instance outlives it but what you write somewhere, into its [`Store`] for one. The host remembers which files are finished, and after a
 //! start it delivers those that are not. A file can come twice ([`Event::id`] tells), never not at all.
 //!
-//! A handler that writes to the very file that it handles says so with [`Event::rewrote`], or it gets it again.
+//! A handler that writes to the very file that it handles says so with [`Event::rewrote`], or it gets it again. One that looks
+//! into files before other plugins get them hands them on with [`Event::emit`].
 //!
 //! # Which thread
 //!
@@ -97,7 +98,7 @@
 //! | | may be called by you | from |
 //! |---|---|---|
 //! | all of [`Event`] | during `on_event` or `on_batch`: an event cannot be kept | any thread that ends before the call does |
-//! | [`Deferred::complete`], its `Drop` | once, at any time | any thread or task |
+//! | [`Deferred::complete`], its `Drop`; [`Deferred::emit`] before that | once, at any time | any thread or task |
 //! | all of [`Host`] | from `new` until the process ends | any thread; only [`Host::wait_for_stop`] waits |
 //! | all of [`Store`] | the same, in `shutdown` too | any thread; waits for the disk |
 //! | `log`'s macros | at any time | any thread; one of your own calls [`Host::attach_thread`] first |

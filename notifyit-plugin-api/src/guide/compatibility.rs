@@ -33,6 +33,8 @@
 //! | 1.2 | the schema that [`macro@config`](crate::config) makes | is not asked for: a wrong configuration is told by `new` |
 //! | 1.2 | [`Plugin::on_batch`](crate::Plugin::on_batch) | is not called: `on_event` is |
 //! | 1.2 | [`Event::defer`](crate::Event::defer) | an error, [`Unavailable`](crate::Unavailable) |
+//! | 1.2 | [`Event::emit`](crate::Event::emit), [`Event::emit_file`](crate::Event::emit_file) | an error, [`Unavailable`](crate::Unavailable) |
+//! | 1.2 | [`Kind::Emitted`](crate::Kind::Emitted) in [`EVENTS`](crate::Plugin::EVENTS) | is left out; a plugin that asks for nothing else is refused, in one line |
 //! | 1.2 | [`Host::store`](crate::Host::store) | an error, [`Unavailable`](crate::Unavailable) |
 //! | 1.2 | [`Host::stopping`](crate::Host::stopping), [`Host::wait_for_stop`](crate::Host::wait_for_stop) | never so: the wait takes its whole time |
 //! | 1.2 | [`Host::count`](crate::Host::count), [`Host::gauge`](crate::Host::gauge) | nothing, which is logged once |
@@ -56,6 +58,7 @@
 //! | what an earlier version has on the wire is where it was, and means the same | `tests::compat::what_an_older_version_has_on_the_wire_is_there_and_means_the_same` |
 //! | each version of the host runs a plugin of each version; what the other side lacks is `None`, or a default | `tests::compat::each_version_of_the_host_runs_each_of_the_plugin` |
 //! | a host that takes no deferred verdict has a clear answer | `tests::compat::a_host_that_takes_no_deferred_verdict_has_a_clear_answer` |
+//! | a host that hands no file on has a clear answer | `tests::compat::a_host_that_hands_no_file_on_has_a_clear_answer` |
 //! | they run side by side in one host, in debug and release, by this and other compilers (where those are installed) | `tests::compat::older_and_newer_plugins_of_all_compilers_run_side_by_side` |
 //! | the copies are what was released | `tests::compat::the_frozen_sources_are_as_they_were` |
 //! | an older plugin keeps no newer one out, nor the other way round | `plugin::load::tests::an_older_plugin_keeps_no_newer_one_out` |

@@ -14,6 +14,7 @@
 //! | upload by HTTP | `upload` | many files in flight (`defer`); a verdict for each answer of a server; `Retry-After` |
 //! | scan for viruses | `clamav` | a protocol over a socket; a file that is moved away |
 //! | chain two plugins | `gunzip`, then `csv-to-sqlite` | a result that is the next plugin's file |
+//! | look into files before others get them | `clamav`, then `upload` | a file that is handed on ([`Event::emit`](crate::Event::emit)) |
 //!
 //! # What all of them do
 //!
@@ -86,7 +87,21 @@
 //!
 //! # Two plugins in a row
 //!
-//! The first writes its result into a directory, and the second has a `[[watch]]` there. Nothing is lost between them: the
+//! Where the second is to get *the same file*, the first hands it on: it calls [`Event::emit`](crate::Event::emit), and the second
+//! has nothing to do with it but to be configured with `events = ["emitted"]` (`clamav`, then `upload`).
+//!
+//! ```toml
+//! [plugin.clamav.config]
+//! socket = "/run/clamav/clamd.ctl"
+//! emits = true
+//!
+//! [plugin.upload]
+//! events = ["emitted"]
+//! ```
+//!
+//! Where it is to get *a result*, that is a file that lands: the first writes it into a directory, and the second has a `[[watch]]`
+//! there (`gunzip`, then `csv-to-sqlite`). ([`Event::emit_file`](crate::Event::emit_file) is for results that lie where others land,
+//! and that not everybody is to get.) Nothing is lost between them, either way: the
 //! first is done when its result is safe, and the second gets it, also after a crash of either.
 //!
 //! ```toml

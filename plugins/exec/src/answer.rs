@@ -10,11 +10,13 @@ pub(crate) struct Answer {
     pub(crate) verdict: Result<()>,
     /// It says that the event's file is its work now.
     pub(crate) rewrote: bool,
+    /// It hands the event's file on.
+    pub(crate) emits: bool,
 }
 
 impl From<Result<()>> for Answer {
     fn from(verdict: Result<()>) -> Self {
-        Answer { verdict, rewrote: false }
+        Answer { verdict, rewrote: false, emits: false }
     }
 }
 
@@ -26,6 +28,8 @@ struct Written {
     after: Option<String>,
     #[serde(default)]
     rewrote: bool,
+    #[serde(default)]
+    emits: bool,
 }
 
 #[config]
@@ -56,7 +60,7 @@ fn word(line: &str) -> Result<()> {
 }
 
 fn json(line: &str) -> Result<Answer> {
-    let Written { verdict, reason, after, rewrote } = Written::from_json(line)?;
+    let Written { verdict, reason, after, rewrote, emits } = Written::from_json(line)?;
     let after = after.as_deref().map(humantime::parse_duration).transpose()?;
     let verdict = match (verdict, after) {
         (Word::Done, _) => Ok(()),
@@ -66,7 +70,7 @@ fn json(line: &str) -> Result<Answer> {
             Err(Error::new(RetryAfter(after)).context(said(&reason, "asked for a retry")))
         }
     };
-    Ok(Answer { verdict, rewrote })
+    Ok(Answer { verdict, rewrote, emits })
 }
 
 fn said(reason: &str, otherwise: &str) -> String {
@@ -106,7 +110,8 @@ mod tests {
         let done = parse(r#"{"verdict":"done"}"#);
         assert!(done.verdict.is_ok() && !done.rewrote);
         let rewrote = parse(r#"{"verdict":"done","rewrote":true}"#);
-        assert!(rewrote.verdict.is_ok() && rewrote.rewrote);
+        assert!(rewrote.verdict.is_ok() && rewrote.rewrote && !rewrote.emits);
+        assert!(parse(r#"{"verdict":"done","emits":true}"#).emits);
         assert!(parse(r#"{"verdict":"reject"}"#).verdict.unwrap_err().is::<Reject>());
         let retry = parse(r#"{"verdict":"retry","reason":"busy","after":"10s"}"#).verdict.unwrap_err();
         assert_eq!(retry.downcast_ref::<RetryAfter>().unwrap().0, Duration::from_secs(10));

@@ -69,7 +69,7 @@ impl Each {
 }
 
 /// What of the event stands in the environment. Paths are bytes.
-fn variables<'a>(event: &Event<'a>, json: &str) -> [(&'static str, Option<OsString>); 13] {
+fn variables<'a>(event: &Event<'a>, json: &str) -> [(&'static str, Option<OsString>); 14] {
     let there = event.exists();
     let modified = event.modified().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let bytes = |value: &OsStr| Some(value.to_owned());
@@ -82,6 +82,7 @@ fn variables<'a>(event: &Event<'a>, json: &str) -> [(&'static str, Option<OsStri
         ("NOTIFYIT_RENAMED_FROM", event.renamed_from().and_then(|path| bytes(path.as_os_str()))),
         ("NOTIFYIT_WATCH", text(event.watch().to_owned())),
         ("NOTIFYIT_KIND", text(event.kind().to_string())),
+        ("NOTIFYIT_EMITTED_BY", event.emitted_by().and_then(text)),
         ("NOTIFYIT_ORIGIN", text(event.origin().to_string())),
         ("NOTIFYIT_ATTEMPT", text(event.attempt().to_string())),
         ("NOTIFYIT_ID", text(format!("{:016x}", event.id()))),

@@ -45,6 +45,9 @@ struct Config {
     /// The program writes to the file that landed: what is there when it ends does not land again.
     #[serde(default)]
     rewrites: bool,
+    /// A file that the program is done with is handed on to plugins that take what is emitted.
+    #[serde(default)]
+    emits: bool,
 }
 
 /// How the program is run.
@@ -66,6 +69,8 @@ struct Exec {
     way: Way,
     /// What is there when it has ended is its work.
     rewrites: bool,
+    /// What it is done with is for others, too.
+    emits: bool,
 }
 
 enum Way {
@@ -84,7 +89,7 @@ impl Plugin for Exec {
             Mode::Each => Way::Each(Each::new(program, templates)),
             Mode::Lines => Way::Lines(Lines::new(program, templates, host)?),
         };
-        Ok(Exec { way, rewrites: config.rewrites })
+        Ok(Exec { way, rewrites: config.rewrites, emits: config.emits })
     }
 
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
@@ -95,6 +100,9 @@ impl Plugin for Exec {
         };
         if self.rewrites {
             event.rewrote(); // also if it has failed: it is tried again by the clock, not by its own close
+        }
+        if self.emits && verdict.is_ok() {
+            event.emit()?;
         }
         verdict
     }

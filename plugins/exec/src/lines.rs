@@ -62,6 +62,9 @@ impl Lines {
         if answer.rewrote {
             event.rewrote();
         }
+        if answer.emits {
+            event.emit()?;
+        }
         answer.verdict
     }
 

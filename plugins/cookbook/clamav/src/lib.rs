@@ -8,12 +8,19 @@
 //! [plugin.clamav.config]
 //! socket = "/run/clamav/clamd.ctl"
 //! quarantine = "/srv/quarantine"    # left out: an infected file stays, and is a dead letter
+//! emits = true                       # for those that are to get clean files alone
 //! ```
 //!
 //! It needs a running `clamd`, and a quarantine on the same file system as the watched directory. Others that watch that
-//! directory do not wait for it: give what must be scanned first a directory that nobody else looks into.
+//! directory do not wait for it, unless they take what it hands on:
 //!
-//! It shows how to talk to another process: the file is sent as it was opened, so that no path can be swapped in between;
+//! ```toml
+//! [plugin.upload]
+//! events = ["emitted"]
+//! emitted_by = ["clamav"]
+//! ```
+//!
+//! It shows how to hand files on, and how to talk to another process: the file is sent as it was opened, so that no path can be swapped in between;
 //! while that process is down nothing is any file's fault; and it is waited for no longer than the user says.
 #![forbid(unsafe_code)]
 
@@ -34,6 +41,9 @@ struct Config {
     socket: PathBuf,
     /// Where infected files are moved. Not in a watched directory, but on the same file system.
     quarantine: Option<PathBuf>,
+    /// Clean files are handed on to plugins that take what is emitted.
+    #[serde(default)]
+    emits: bool,
 }
 
 struct ClamAv {
@@ -58,7 +68,7 @@ impl Plugin for ClamAv {
         let mut file = event.open()?;
         let answer = self.ask(&mut file, event.timeout())?;
         if answer == "stream: OK" {
-            return Ok(());
+            return if self.config.emits { event.emit() } else { Ok(()) };
         }
         if answer.ends_with("size limit exceeded. ERROR") {
             bail!(Reject::new("larger than what clamd takes (StreamMaxLength)"));

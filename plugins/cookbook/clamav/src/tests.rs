@@ -41,6 +41,18 @@ fn a_clean_file_is_sent_whole_and_done() {
     let content = vec![7; 200_000];
     host.write("a", &content).assert_done();
     assert!(thread.join().unwrap() == content);
+    assert!(host.emitted().is_empty());
+}
+
+#[test]
+fn a_clean_file_is_handed_on_if_that_is_asked_for() {
+    for (answer, is_clean) in [(&b"stream: OK\0"[..], true), (b"stream: Eicar-Signature FOUND\0", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (socket, _) = clamd(directory.path(), answer);
+        let mut host = TestHost::start::<ClamAv>(json!({ "socket": socket, "emits": true })).unwrap();
+        assert_eq!(host.write("a", "x").is_done(), is_clean);
+        assert_eq!(!host.emitted().is_empty(), is_clean);
+    }
 }
 
 #[test]

@@ -368,3 +368,19 @@ fn what_a_program_that_rewrites_leaves_is_its_work() {
         assert_eq!(host.rewrote(), rewrites, "{rewrites} {status}");
     }
 }
+
+#[test]
+fn what_a_program_is_done_with_is_handed_on() {
+    for (emits, status) in [(true, 0), (true, 65), (true, 1), (false, 0)] {
+        let mut host = start(json!({"command": ["sh", "-c", format!("exit {status}")], "emits": emits}));
+        assert_eq!(host.write("a", "x").is_done(), status == 0);
+        assert_eq!(!host.emitted().is_empty(), emits && status == 0, "{emits} {status}");
+    }
+}
+
+#[test]
+fn a_program_is_told_who_has_handed_its_file_on() {
+    let host = sh("echo by $NOTIFYIT_EMITTED_BY");
+    host.event("a").content("x").emitted_by("scan").deliver().assert_done();
+    host.assert_logged("by scan");
+}

@@ -196,3 +196,14 @@ fn an_answer_can_say_that_the_file_was_rewritten() {
         assert_eq!(host.rewrote(), says, "{name}");
     }
 }
+
+#[test]
+fn an_answer_can_hand_its_file_on() {
+    let script = r#"while read -r line; do
+        case $line in *\"on\"*) echo '{"verdict":"done","emits":true}' ;; *) echo done ;; esac
+    done"#;
+    let mut host = lines(script);
+    host.write("off", "x").assert_done();
+    host.write("on", "x").assert_done();
+    assert_eq!(host.emitted(), [host.root().join("on")]);
+}
