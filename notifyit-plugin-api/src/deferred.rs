@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::abi::notes::{HandsOn, Notes};
+use crate::abi::notes::{Emission, HandsOn, Notes, to_json};
 use crate::abi::{CallResult, RETRY, guard};
 use crate::error::verdict;
 use crate::services::Host;
@@ -18,12 +18,12 @@ pub struct Deferred {
     host: Host,
     ticket: u64,
     hands_on: HandsOn,
-    notes: Notes,
+    emission: Emission,
 }
 
 impl Deferred {
     pub(crate) fn new(host: Host, ticket: u64, hands_on: HandsOn) -> Deferred {
-        Deferred { host, ticket, hands_on, notes: Notes::default() }
+        Deferred { host, ticket, hands_on, emission: Emission::default() }
     }
 
     /// As [`Event::emit`](crate::Event::emit), of the event that the verdict is about: if it is [`Deferred::complete`]d with
@@ -34,7 +34,7 @@ impl Deferred {
     /// See [`Event::emit`](crate::Event::emit).
     pub fn emit(&mut self) -> crate::Result<()> {
         self.hands_on.check()?;
-        self.notes.emits = true;
+        self.emission.own = true;
         Ok(())
     }
 
@@ -45,7 +45,7 @@ impl Deferred {
     /// See [`Event::emit_file`](crate::Event::emit_file).
     pub fn emit_file(&mut self, path: impl AsRef<Path>) -> crate::Result<()> {
         self.hands_on.check()?;
-        self.notes.emit_file(path.as_ref())
+        self.emission.add(path.as_ref())
     }
 
     /// Says what became of the event, as the return value of [`on_event`](crate::Plugin::on_event) does: with `Ok` it is
@@ -58,7 +58,7 @@ impl Deferred {
     /// changes nothing.
     pub fn complete(mut self, result: crate::Result<()>) {
         let mut result = guard::to_wire(verdict(result));
-        result.notes = std::mem::take(&mut self.notes).to_json().into();
+        result.notes = to_json(Notes::default(), &std::mem::take(&mut self.emission)).into();
         self.host.complete(self.ticket, result);
         // Its drop would tell another verdict.
         std::mem::forget(self);

@@ -85,7 +85,7 @@ macro_rules! host {
         pub(super) mod $name {
             use std::os::unix::ffi::OsStrExt;
             use std::os::unix::fs::MetadataExt;
-            use std::sync::Mutex;
+            use std::sync::{Mutex, PoisonError};
 
             use super::*;
             use $api::abi::*;
@@ -99,6 +99,8 @@ macro_rules! host {
             };
 
             static LOGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+            /// One after the other, or the logs are those of another test, too.
+            static RUNS: Mutex<()> = Mutex::new(());
 
             extern "C" fn log_enabled(_: u64, level: u32, _: Text<'_>) -> bool {
                 level <= 4
@@ -122,6 +124,8 @@ macro_rules! host {
             }
 
             fn run(library: &Path, config: &str, file: &Path, texts: &[&str]) -> Result<Told, String> {
+                let _runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+                LOGS.lock().unwrap().clear();
                 let header = lib_header_from_path(library).map_err(|e| e.to_string())?;
                 let layout = header.layout().ok_or("no layout")?;
                 fits((HOST.layout, HOST.version), (layout, header.version_strings()))?;

@@ -245,7 +245,7 @@ mod tests {
         let message = "ä".repeat(1000);
         for ticket in 0..=WHOLE as u64 {
             let reply = Reply::Reject { message: message.clone() };
-            desk.completed(ticket, Answer { reply, notes: Default::default() });
+            desk.completed(ticket, reply.into());
         }
         let lengths = desk.take_completed().into_iter().map(|(_, answer)| match answer.reply {
             Reply::Reject { message } => message.len(),

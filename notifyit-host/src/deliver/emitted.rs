@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use notifyit_plugin_api::abi::{Emitted, Left, Notes};
+use notifyit_plugin_api::abi::{Emission, Emitted, Left};
 use notifyit_plugin_api::{Kind, Origin};
 use tracing::debug;
 
@@ -79,14 +79,14 @@ impl Emits {
 
 impl Worker {
     /// The plugin is done with an event: what it has emitted with it.
-    pub(super) fn emits(&self, notes: Notes) -> Emits {
+    pub(super) fn emits(&self, emission: Emission) -> Emits {
         let other = |emitted: &Emitted| {
             // What is no path comes of no plugin that is in its senses.
             let path = emitted.path()?;
             let event = self.spot_of(&path).ok().and_then(|spot| spot.event);
             Some(Other { path, left: emitted.left, event })
         };
-        Emits { own: notes.emits, others: notes.emitted.iter().filter_map(other).collect() }
+        Emits { own: emission.own, others: emission.files.iter().filter_map(other).collect() }
     }
 
     /// Hands on what was emitted with these events, which are done. Those of which it could not be are taken out, and what

@@ -113,7 +113,9 @@ impl Worker {
                 // First of all: whatever has the instance flushed now, flushes these too.
                 Some(answer) if answer.reply == Reply::Done => self.done(handed, answer),
                 // Then these: whatever loses the instance now, by a flush that fails, say, loses these too.
-                Some(answer) if answer.reply == Reply::Deferred => self.is_deferred(handed, answer.notes),
+                Some(answer) if answer.reply == Reply::Deferred => {
+                    self.is_deferred(handed, (answer.notes, answer.emission))
+                }
                 answer => others.push((handed, answer)),
             }
         }
@@ -150,7 +152,7 @@ impl Worker {
             return self.flush_if_long();
         }
         if answer.reply == Reply::Deferred {
-            return self.is_deferred(handed, answer.notes);
+            return self.is_deferred(handed, (answer.notes, answer.emission));
         }
         let Handed { mut work, behind, looked, .. } = handed;
         self.unflushed = true;
@@ -191,7 +193,7 @@ impl Worker {
         let Handed { mut work, behind, looked, .. } = handed;
         self.unflushed = true;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
-        work.emits = self.emits(answer.notes);
+        work.emits = self.emits(answer.emission);
         self.burst.push(work);
         self.bring_forward(behind);
     }

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notifyit_plugin_api::abi::Notes;
+use notifyit_plugin_api::abi::{Emission, Notes};
 use rustc_hash::FxHashMap;
 
 use super::handed::Handed;
@@ -39,7 +39,7 @@ pub(super) struct InFlight {
 struct Flight {
     handed: Handed,
     /// What was said of it in the call.
-    notes: Notes,
+    said: (Notes, Emission),
     /// It finds out whether a pause is over.
     is_probe: bool,
     late_at: Option<Instant>,
@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// Its verdict comes later.
-    pub(super) fn is_deferred(&mut self, handed: Handed, notes: Notes) {
+    pub(super) fn is_deferred(&mut self, handed: Handed, said: (Notes, Emission)) {
         if handed.ticket == 0 {
             let message = "the plugin lied: it has deferred what it was to answer at once";
             self.attempt.locate(&handed.work.event);
@@ -184,7 +184,7 @@ impl Worker {
         self.unflushed = true;
         let is_probe = std::mem::take(&mut self.is_probe);
         let late_at = self.lane.timeout.and_then(|timeout| Instant::now().checked_add(timeout + SLACK));
-        self.in_flight.put(Flight { handed, notes, is_probe, late_at });
+        self.in_flight.put(Flight { handed, said, is_probe, late_at });
     }
 
     /// Takes the verdicts that have come, and looks whether any is overdue.
@@ -211,7 +211,9 @@ impl Worker {
     fn take_verdicts(&mut self) {
         for (ticket, mut answer) in self.desk().take_completed() {
             if let Some(flight) = self.in_flight.by_ticket.get_mut(&ticket) {
-                answer.notes = answer.notes.with_earlier(std::mem::take(&mut flight.notes));
+                let (notes, emission) = std::mem::take(&mut flight.said);
+                answer.notes.rewrote = answer.notes.rewrote.or(notes.rewrote);
+                answer.emission = answer.emission.with_earlier(emission);
             }
             match self.take_flight(ticket) {
                 Some(handed) if answer.reply == Reply::Done => self.has_landed(handed, answer),
@@ -225,7 +227,7 @@ impl Worker {
     fn has_landed(&mut self, handed: Handed, answer: Answer) {
         let Handed { mut work, behind, looked, .. } = handed;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
-        work.emits = self.emits(answer.notes);
+        work.emits = self.emits(answer.emission);
         if let Err(why) = self.hand_on(&work) {
             return self.not_handed_on(work, why, behind);
         }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use notifyit_plugin_api::abi::{
-    CREATED, CallResult, CreateResult, DEFERRED, EventRaw, HandlerBox, Notes, PANICKED, REJECT, guard,
+    CREATED, CallResult, CreateResult, DEFERRED, Emission, EventRaw, HandlerBox, Notes, PANICKED, REJECT,
+    guard,
 };
 use notifyit_plugin_api::{Blame, Verdict};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,8 @@ pub struct Answer {
     pub reply: Reply,
     /// What it said beside that.
     pub notes: Notes,
+    /// What it hands on to other plugins.
+    pub emission: Emission,
 }
 
 /// What became of the events that were handed over.
@@ -291,6 +294,12 @@ impl Answers {
     }
 }
 
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Answer {
+        Answer { reply, notes: Notes::default(), emission: Emission::default() }
+    }
+}
+
 impl Answer {
     /// Cuts its message to at most so many bytes.
     pub fn cut(&mut self, most: usize) {
@@ -302,9 +311,13 @@ impl Answer {
     }
 
     pub(super) fn from_wire(result: CallResult) -> Answer {
-        let notes = guard::notes(&result);
+        let (notes, emission) = (guard::notes(&result), guard::emission(&result));
         let is_deferred = result.status == DEFERRED;
-        Answer { notes, reply: if is_deferred { Reply::Deferred } else { Reply::from_wire(result) } }
+        Answer {
+            notes,
+            emission,
+            reply: if is_deferred { Reply::Deferred } else { Reply::from_wire(result) },
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::std_types::{RNone, RResult, RSlice, RSome, RStr, RString, RVec};
 
 use super::module::{HostApi_Ref, PluginModule, PluginModule_Ref};
-use super::notes::{Notes, Said, Word};
+use super::notes::{Emission, Notes, Said, Word};
 use super::object::{Handler, Handler_TO};
 use super::types::{
     CREATED, CallResult, ControlResult, CreateResult, DEFERRED, DONE, EventRaw, FLAG_RETRY_AFTER,
@@ -176,7 +176,7 @@ fn result_of(said: Said, returned: Result<&Verdict, &String>, of: Returned) -> C
         }
         (Ok(verdict), _) => to_wire(verdict.clone()),
     };
-    result.notes = notes.to_json().into();
+    result.notes = notes.into();
     result
 }
 
@@ -221,6 +221,11 @@ pub fn from_wire(result: CallResult) -> Result<Verdict, String> {
 /// What a call's result says beside its verdict: for the host and the test harness.
 pub fn notes(result: &CallResult) -> Notes {
     Notes::from_json(&result.notes)
+}
+
+/// What a call hands on to other plugins: for the host and the test harness.
+pub fn emission(result: &CallResult) -> Emission {
+    Emission::from_json(&result.notes)
 }
 
 thread_local! {

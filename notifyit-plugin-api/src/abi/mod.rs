@@ -57,7 +57,7 @@ pub mod notes;
 pub mod guard;
 
 pub use module::{HostApi, HostApi_Ref, PluginModule, PluginModule_Ref, export, lend};
-pub use notes::{Emitted, Extra, Left, Notes, Said};
+pub use notes::{Emission, Emitted, Extra, Left, Notes, Said};
 pub use object::{Handler, Handler_TO, HandlerBox};
 pub use types::{
     Bytes, CREATED, CallResult, ControlResult, CreateResult, DEFERRED, DONE, EventRaw, FLAG_DIRECTORY,

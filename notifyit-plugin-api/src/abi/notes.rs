@@ -20,18 +20,24 @@ use crate::verdict::Verdict;
 
 /// The notes of a call, as JSON; nothing at all if there is nothing to say. Grows by keys, and a key that the reader
 /// does not know is left alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notes {
     /// The event's file as the plugin has left it: [`Event::rewrote`](crate::Event::rewrote).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrote: Option<Left>,
-    /// The event's own file is handed on: [`Event::emit`](crate::Event::emit). Since 1.2.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub emits: bool,
-    /// Other files that are: [`Event::emit_file`](crate::Event::emit_file). Since 1.2.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub emitted: Vec<Emitted>,
+}
+
+/// What a call hands on to other plugins: more keys of the same object. Since 1.2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Emission {
+    /// The event's own file: [`Event::emit`](crate::Event::emit).
+    #[serde(rename = "emits", skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
+    /// Other files: [`Event::emit_file`](crate::Event::emit_file).
+    #[serde(rename = "emitted", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Emitted>,
 }
 
 /// A file that the plugin hands on to others, beside the event's own.
@@ -160,6 +166,7 @@ pub struct Said {
 #[derive(Debug, Default)]
 struct Words {
     notes: Notes,
+    emission: Emission,
     verdict: Option<Word>,
 }
 
@@ -183,12 +190,12 @@ impl Said {
 
     /// The event's own file is for others, too.
     pub(crate) fn emit(&self) {
-        self.lock().notes.emits = true;
+        self.lock().emission.own = true;
     }
 
     /// So is this one.
     pub(crate) fn emit_file(&self, path: &Path) -> crate::Result<()> {
-        self.lock().notes.emit_file(path)
+        self.lock().emission.add(path)
     }
 
     pub(crate) fn settle(&self, verdict: Verdict) {
@@ -209,9 +216,10 @@ impl Said {
         Ok(Deferred::new(host, ticket, hands_on))
     }
 
-    pub(crate) fn into_words(self) -> (Notes, Option<Word>) {
+    /// The notes as they cross, and the verdict.
+    pub(crate) fn into_words(self) -> (String, Option<Word>) {
         let words = self.words.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (words.notes, words.verdict)
+        (to_json(words.notes, &words.emission), words.verdict)
     }
 
     fn lock(&self) -> MutexGuard<'_, Words> {
@@ -220,39 +228,61 @@ impl Said {
 }
 
 impl Notes {
-    pub(crate) fn emit_file(&mut self, path: &Path) -> crate::Result<()> {
-        let emitted = Emitted::of(path)?;
-        let before: usize = self.emitted.iter().map(Emitted::bytes).sum();
-        if before + emitted.bytes() > MOST_EMITTED {
+    /// What has crossed. What cannot be read says nothing.
+    pub fn from_json(text: &str) -> Notes {
+        from_json(text)
+    }
+}
+
+impl Emission {
+    /// So far nothing was handed on.
+    pub fn is_empty(&self) -> bool {
+        !self.own && self.files.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, path: &Path) -> crate::Result<()> {
+        let file = Emitted::of(path)?;
+        let before: usize = self.files.iter().map(Emitted::bytes).sum();
+        if before + file.bytes() > MOST_EMITTED {
             bail!(
                 "failed to emit {path:?}: {} files have been emitted with this event already",
-                self.emitted.len()
+                self.files.len()
             );
         }
-        self.emitted.push(emitted);
+        self.files.push(file);
         Ok(())
     }
 
-    /// Adds what was said of the same event in its call, when that is the older word.
-    pub fn with_earlier(mut self, earlier: Notes) -> Notes {
-        self.rewrote = self.rewrote.or(earlier.rewrote);
-        self.emits |= earlier.emits;
-        self.emitted.splice(0..0, earlier.emitted);
+    /// With what was said of the same event in its call.
+    pub fn with_earlier(mut self, earlier: Emission) -> Emission {
+        self.own |= earlier.own;
+        self.files.splice(0..0, earlier.files);
         self
     }
 
-    /// As they cross.
-    pub(crate) fn to_json(&self) -> String {
-        if *self == Notes::default() {
-            return String::new();
-        }
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
     /// What has crossed. What cannot be read says nothing.
-    pub fn from_json(text: &str) -> Notes {
-        if text.is_empty() { Notes::default() } else { serde_json::from_str(text).unwrap_or_default() }
+    pub fn from_json(text: &str) -> Emission {
+        from_json(text)
     }
+}
+
+/// As they cross.
+pub(crate) fn to_json(notes: Notes, emission: &Emission) -> String {
+    #[derive(Serialize)]
+    struct All<'a> {
+        #[serde(flatten)]
+        notes: Notes,
+        #[serde(flatten)]
+        emission: &'a Emission,
+    }
+    if notes == Notes::default() && emission.is_empty() {
+        return String::new();
+    }
+    serde_json::to_string(&All { notes, emission }).unwrap_or_default()
+}
+
+fn from_json<'a, T: Default + Deserialize<'a>>(text: &'a str) -> T {
+    if text.is_empty() { T::default() } else { serde_json::from_str(text).unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -261,9 +291,9 @@ mod tests {
 
     #[test]
     fn notes_cross_and_may_grow() {
-        assert_eq!(Notes::default().to_json(), "");
+        assert_eq!(to_json(Notes::default(), &Emission::default()), "");
         let left = Left { inode: u64::MAX, size: 1, mtime_seconds: -1, mtime_nanos: 2, ctime_nanos: 3 };
-        let json = Notes { rewrote: Some(left), ..Notes::default() }.to_json();
+        let json = to_json(Notes { rewrote: Some(left) }, &Emission::default());
         assert_eq!(Notes::from_json(&json).rewrote, Some(left));
         let grown = json.replacen('{', r#"{"later":[],"#, 1).replacen(r#"{"inode"#, r#"{"more":1,"inode"#, 1);
         assert_eq!(Notes::from_json(&grown).rewrote, Some(left));
@@ -278,22 +308,22 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join(OsString::from_vec(b"\xff \n".to_vec()));
         fs::write(&path, "content").unwrap();
-        let mut notes = Notes { emits: true, ..Notes::default() };
-        let error = |notes: &mut Notes, path: &Path| format!("{:#}", notes.emit_file(path).unwrap_err());
-        assert!(error(&mut notes, Path::new("relative")).ends_with("the path is not absolute"));
-        assert!(error(&mut notes, &dir.join("gone")).contains("No such file"));
-        assert!(error(&mut notes, &dir).ends_with("it is no regular file"));
-        notes.emit_file(&path).unwrap();
-        let crossed = Notes::from_json(&notes.to_json());
-        assert_eq!(crossed, notes);
-        assert_eq!((crossed.emitted[0].path(), crossed.emitted[0].left.size), (Some(path.clone()), 7));
-        while notes.emit_file(&path).is_ok() {}
-        assert!(error(&mut notes, &path).contains("files have been emitted with this event already"));
-        assert!((400..1000).contains(&notes.emitted.len()), "{}", notes.emitted.len());
-        assert!(notes.to_json().len() <= MOST_EMITTED + 100);
+        let mut emission = Emission { own: true, ..Emission::default() };
+        let error = |emission: &mut Emission, path: &Path| format!("{:#}", emission.add(path).unwrap_err());
+        assert!(error(&mut emission, Path::new("relative")).ends_with("the path is not absolute"));
+        assert!(error(&mut emission, &dir.join("gone")).contains("No such file"));
+        assert!(error(&mut emission, &dir).ends_with("it is no regular file"));
+        emission.add(&path).unwrap();
+        let crossed = Emission::from_json(&to_json(Notes::default(), &emission));
+        assert_eq!(crossed, emission);
+        assert_eq!((crossed.files[0].path(), crossed.files[0].left.size), (Some(path.clone()), 7));
+        while emission.add(&path).is_ok() {}
+        assert!(error(&mut emission, &path).contains("files have been emitted with this event already"));
+        assert!((400..1000).contains(&emission.files.len()), "{}", emission.files.len());
+        assert!(to_json(Notes::default(), &emission).len() <= MOST_EMITTED + 100);
         fs::remove_dir_all(&dir).unwrap();
         for path in ["", "no base64!", "cmVsYXRpdmU="] {
-            let lie = Emitted { path: path.to_owned(), left: notes.emitted[0].left };
+            let lie = Emitted { path: path.to_owned(), left: emission.files[0].left };
             assert_eq!(lie.path(), None, "{path}");
         }
     }
@@ -301,14 +331,11 @@ mod tests {
     #[test]
     fn what_is_said_later_is_added_to_what_was_said_in_the_call() {
         let left = |inode| Left { inode, size: 1, mtime_seconds: 2, mtime_nanos: 3, ctime_nanos: 4 };
-        let said = |inode, emits| Notes {
-            rewrote: Some(left(inode)),
-            emits,
-            emitted: vec![Emitted { path: String::new(), left: left(inode) }],
-        };
+        let said =
+            |inode, own| Emission { own, files: vec![Emitted { path: String::new(), left: left(inode) }] };
         let all = said(2, false).with_earlier(said(1, true));
-        assert_eq!((all.rewrote, all.emits), (Some(left(2)), true));
-        assert_eq!(all.emitted.iter().map(|emitted| emitted.left.inode).collect::<Vec<_>>(), [1, 2]);
+        assert!(all.own && !said(1, false).own);
+        assert_eq!(all.files.iter().map(|file| file.left.inode).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::TestHost;
 use super::heard::lock;
-use crate::abi::Notes;
+use crate::abi::Emission;
 use crate::verdict::{Blame, Verdict};
 
 impl TestHost {
@@ -36,13 +36,18 @@ impl TestHost {
     }
 
     /// The event of this file has this verdict: that, and the files that go on with it.
-    pub(super) fn emits(&self, path: &Path, notes: &Notes, verdict: Verdict) -> (Verdict, Vec<PathBuf>) {
+    pub(super) fn emits(
+        &self,
+        path: &Path,
+        emission: &Emission,
+        verdict: Verdict,
+    ) -> (Verdict, Vec<PathBuf>) {
         if !verdict.is_done() {
             return (verdict, Vec::new());
         }
-        let own = notes.emits.then(|| path.to_owned());
+        let own = emission.own.then(|| path.to_owned());
         // What is no path comes of no plugin that is in its senses.
-        let others = notes.emitted.iter().filter_map(|emitted| emitted.path());
+        let others = emission.files.iter().filter_map(|file| file.path());
         let files: Vec<PathBuf> = own.into_iter().chain(others).collect();
         if let Some(outside) = files.iter().find(|path| !path.starts_with(self.root())) {
             let message = format!("failed to emit {outside:?}: it lies beneath no watched directory");

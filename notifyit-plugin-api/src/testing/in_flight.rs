@@ -70,16 +70,17 @@ impl TestHost {
         let mut verdicts = Vec::new();
         // No closure: a panic is to show the test's own line.
         for ((mut result, ticket), event) in results.into_iter().zip(tickets).zip(events) {
-            let mut notes = guard::notes(&result);
+            let (mut notes, mut emission) = (guard::notes(&result), guard::emission(&result));
             let is_deferred = result.status == DEFERRED;
             if is_deferred {
                 let Some(later) = self.heard().completed.wait(ticket) else { self.never_completed() };
                 result = later;
-                notes = guard::notes(&result).with_earlier(notes);
+                emission = guard::emission(&result).with_earlier(emission);
+                notes.rewrote = guard::notes(&result).rewrote.or(notes.rewrote);
             }
             left = notes.rewrote;
             let verdict = self.judge(result);
-            let (verdict, files) = self.emits(event.path(), &notes, verdict);
+            let (verdict, files) = self.emits(event.path(), &emission, verdict);
             verdicts.push(verdict);
             if is_deferred {
                 self.hand_on(files);

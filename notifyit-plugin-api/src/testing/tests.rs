@@ -34,6 +34,7 @@ impl Plugin for Once {
     }
 }
 
+mod emitted;
 mod in_flight;
 
 #[test]

@@ -54,7 +54,7 @@ impl Pretended {
                 }
                 Fate::Dies => {
                     answers.each[..place].fill(None);
-                    let answer = Answer { reply: Reply::Lost(died()), notes: Default::default() };
+                    let answer = Answer::from(Reply::Lost(died()));
                     answers.each[place] = Some(answer);
                     self.handler = None;
                     return answers;

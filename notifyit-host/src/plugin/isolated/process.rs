@@ -218,7 +218,7 @@ impl Process {
         };
         match (guilty, begun) {
             (Some(guilty), _) => {
-                let answer = Answer { reply: Reply::Lost(lost), notes: Default::default() };
+                let answer = Answer::from(Reply::Lost(lost));
                 answers.each[guilty] = Some(answer);
             }
             (None, begun) => {

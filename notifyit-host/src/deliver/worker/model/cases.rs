@@ -242,7 +242,7 @@ fn a_verdict_counts_that_a_process_has_said_before_its_end() {
 fn verdicts_that_nobody_waits_for_do_not_pile_up() {
     let mut world = World::flying(Kind::CloseWrite, Clock::Fine, Isolation::Process);
     let worker = &mut world.host().worker;
-    worker.desk().completed(7, crate::plugin::Answer { reply: Reply::Done, notes: Default::default() });
+    worker.desk().completed(7, Reply::Done.into());
     assert!(worker.turn() == Flow::GoOn && !worker.desk().has_completed());
 }
 
