@@ -19,7 +19,7 @@ use tracing::debug;
 use super::Outside;
 use super::retry::Work;
 use super::worker::Worker;
-use crate::event::{Certainty, FileEvent, LaneId, Outcome, WatchId};
+use crate::event::{Certainty, FileEvent, LaneId, NodeId, Outcome, WatchId};
 use crate::settle::inbox::Inbox;
 use crate::settle::ledger::{Stamp, Version};
 use crate::sys::{self, Stat};
@@ -127,22 +127,19 @@ impl Worker {
         }
         // All of them, or none.
         let files = self.files_of(work).map_err(NotHandedOn::Failed)?;
-        files
-            .into_iter()
-            .try_for_each(|(path, file)| self.put_in(file, hops).map_err(|error| say(path, &error)))
-            .map_err(NotHandedOn::Failed)
+        let put_in = |file: File| {
+            let relative = file.spot.relative.clone();
+            self.put_in(file, hops).map_err(|error| NotHandedOn::Failed(say(&relative, &error)))
+        };
+        files.into_iter().try_for_each(put_in)
     }
 
     /// What was emitted with an event, but for what is gone.
-    fn files_of<'a>(&'a self, work: &'a Work) -> Result<Vec<(&'a Path, File)>, String> {
+    fn files_of(&self, work: &Work) -> Result<Vec<File>, String> {
         let mut files = Vec::new();
         if let (true, Some(version)) = (work.emits.own, &work.version) {
-            let file = self.spot_of_event(&work.event).map(|spot| File {
-                spot,
-                stamp: version.stamp(),
-                not_for: Some(self.lane.id),
-            });
-            files.extend(file.map(|file| (self.attempt.path(), file)));
+            let (stamp, not_for) = (version.stamp(), Some(self.lane.id));
+            files.extend(self.spot_of_event(&work.event).map(|spot| File { spot, stamp, not_for }));
         }
         for Other { path, left, event } in &work.emits.others {
             let spot = match event {
@@ -152,7 +149,7 @@ impl Worker {
             files.extend(spot.map(|spot| {
                 let terms = self.attempt.terms(usize::from(spot.watch.0));
                 let stamp = Stamp::of(&terms.stamp(stat_of(*left)));
-                (path.as_path(), File { spot, stamp, not_for: None })
+                File { spot, stamp, not_for: None }
             }));
         }
         Ok(files)
@@ -216,8 +213,12 @@ impl Worker {
     fn spot_of(&self, path: &Path) -> Result<Spot> {
         let Outside { places, ledger, rescans, .. } = &self.outside;
         let sequence = rescans.sequence();
+        let tops = places.tree.read().tops();
+        let (top, relative) = top_above(&tops, path).context("it lies beneath no watched directory")?;
         let tree = places.tree.read();
-        let (top, relative) = tree.top_above(path).context("it lies beneath no watched directory")?;
+        if !tree.is_alive(top) {
+            bail!("the watched directory has gone");
+        }
         let name = relative.file_name().context("it is no file's path")?;
         let (mut node, mut directory) = (Some(top), tree.serial(top));
         for component in relative.parent().into_iter().flat_map(Path::components) {
@@ -236,7 +237,7 @@ impl Worker {
             seen_nanos: sys::wall_nanos(),
             renamed_from: None,
         });
-        Ok(Spot { watch: tree.watch(top), relative: relative.into_owned(), directory, event })
+        Ok(Spot { watch: tree.watch(top), relative, directory, event })
     }
 
     fn path_of(&self, spot: &Spot) -> Result<PathBuf> {
@@ -244,6 +245,23 @@ impl Worker {
         let top = tree.top(spot.watch).context("the watched directory has gone")?;
         Ok(tree.path(top).join(&spot.relative))
     }
+}
+
+/// The deepest root above a path, and the path from there. What was named by way of a link is found by both names.
+fn top_above(tops: &[(NodeId, PathBuf)], path: &Path) -> Option<(NodeId, PathBuf)> {
+    let above = |path: &Path, name: &dyn Fn(&Path) -> Option<PathBuf>| {
+        let beneath = |(top, root): &(NodeId, PathBuf)| {
+            let root = name(root)?;
+            let relative = path.strip_prefix(&root).ok()?.to_owned();
+            Some((root.components().count(), *top, relative))
+        };
+        tops.iter().filter_map(beneath).max_by_key(|(depth, ..)| *depth)
+    };
+    let found = above(path, &|root| Some(root.to_owned())).or_else(|| {
+        let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
+        above(&real, &|root| root.canonicalize().ok())
+    });
+    found.map(|(_, top, relative)| (top, relative))
 }
 
 fn say(path: &Path, error: &anyhow::Error) -> String {
@@ -266,4 +284,27 @@ fn emitted(event: FileEvent) -> FileEvent {
 fn stat_of(left: Left) -> Stat {
     let Left { inode, size, mtime_seconds, mtime_nanos, ctime_nanos } = left;
     Stat { device: 0, inode, size, mode: 0, mtime_seconds, mtime_nanos, ctime_nanos }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_of_the_deepest_root_above_it_by_whatever_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir_all(path("real/in/sub")).unwrap();
+        std::os::unix::fs::symlink(path("real"), path("link")).unwrap();
+        let top = |number| NodeId(number, 0);
+        let tops = [(top(0), path("real/in")), (top(1), path("real/in/sub")), (top(2), path("link/in"))];
+        let above = |path: PathBuf| top_above(&tops, &path);
+        assert_eq!(above(path("real/in/a")), Some((top(0), "a".into())));
+        assert_eq!(above(path("real/in/sub/b/c")), Some((top(1), "b/c".into())));
+        assert_eq!(above(path("link/in/a")), Some((top(2), "a".into())));
+        assert_eq!(above(path("real/inn/a")), None);
+        let tops = &tops[..2];
+        assert_eq!(top_above(tops, &path("link/in/sub/c")), Some((top(1), "c".into())));
+        assert_eq!(top_above(tops, &path("link/in/none/c")), None, "nothing is there");
+    }
 }

@@ -3,7 +3,6 @@
 //! The source alone changes it; lanes read it to make paths. A directory that is removed stays known for a while: see
 //! `burial`.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -200,22 +199,10 @@ impl Tree {
         self.tops.get(&watch).copied().filter(|top| self.is_alive(*top))
     }
 
-    /// The deepest root that is there above a path, and the path from there. A root that the user has named by way of a link
-    /// is found by both names.
-    pub fn top_above<'a>(&self, path: &'a Path) -> Option<(NodeId, Cow<'a, Path>)> {
-        let tops: Vec<NodeId> = self.tops.keys().filter_map(|watch| self.top(*watch)).collect();
-        let above = |path: &Path, name: &dyn Fn(&Path) -> Option<PathBuf>| {
-            let root =
-                |top: &NodeId| name(Path::new(&self.node(*top).name)).filter(|root| path.starts_with(root));
-            let found = tops.iter().filter_map(|top| Some((*top, root(top)?)));
-            found.max_by_key(|(_, root)| root.components().count())
-        };
-        if let Some((top, root)) = above(path, &|root| Some(root.to_owned())) {
-            return Some((top, Cow::Borrowed(path.strip_prefix(root).ok()?)));
-        }
-        let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
-        let (top, root) = above(&real, &|root| root.canonicalize().ok())?;
-        Some((top, Cow::Owned(real.strip_prefix(root).ok()?.to_owned())))
+    /// Each root that is there, with its absolute path.
+    pub fn tops(&self) -> Vec<(NodeId, PathBuf)> {
+        let there = self.tops.keys().filter_map(|watch| self.top(*watch));
+        there.map(|top| (top, PathBuf::from(&self.node(top).name))).collect()
     }
 
     /// Is it a root?
