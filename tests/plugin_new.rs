@@ -119,12 +119,17 @@ fn built(host: &Running, words: &[&str]) {
 #[test]
 fn what_is_developed_runs_and_is_built_and_changed_over_when_its_sources_change() {
     let _alone = alone();
-    let host = developed(Host::new()).spawn();
+    let host = developed(Host::new());
+    let source = host.temp().join("my-lines/src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    fs::write(&source, text.replace("Ok(())", "Ok(())))")).unwrap();
+    let host = host.spawn();
+    built(&host, &["nothing runs yet; it is built again"]);
+    assert_eq!(host.count_logged(&["no plugin runs yet"]), 0);
+    fs::write(&source, &text).unwrap();
     built(&host, &["ready: "]);
     host.write("a.txt", "one\n");
     host.logged(&["INFO", "my-lines", "a.txt has 1 lines"]);
-    let source = host.temp().join("my-lines/src/lib.rs");
-    let text = fs::read_to_string(&source).unwrap();
     fs::write(&source, text.replace("Ok(())", "Ok(()")).unwrap();
     built(&host, &["what runs goes on as it was"]);
     host.logged(&["error", "delimiter"]);

@@ -75,8 +75,14 @@ pub(super) fn dev(args: &PluginDevArgs, environment: &Environment) -> Result<()>
     let package = Package::find(cargo, &environment.absolute(&args.path), args.release)?;
     let signals = signals()?;
     let mut seen = package.sources();
-    if !package.build()? {
-        info!("it is built again when its sources change");
+    while !package.build()? {
+        info!("nothing runs yet; it is built again when its sources change");
+        while !package.has_changed(&mut seen) {
+            match signals.recv_timeout(LOOK_EVERY) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
     }
     let mut host = package.run_host(args)?;
     loop {
@@ -87,13 +93,8 @@ pub(super) fn dev(args: &PluginDevArgs, environment: &Environment) -> Result<()>
         if let Some(status) = host.try_wait().context("failed to wait for the host")? {
             return ended(status);
         }
-        let now = package.sources();
-        if now != seen {
-            seen = now;
-            info!("{:?} has changed", package.directory);
-            if !package.build()? {
-                warn!("what runs goes on as it was");
-            }
+        if package.has_changed(&mut seen) && !package.build()? {
+            warn!("what runs goes on as it was");
         }
     }
 }
@@ -156,6 +157,16 @@ impl Package {
         let hidden = self.plugins.join(hidden);
         fs::copy(file, &hidden)?;
         fs::rename(&hidden, self.plugins.join(name))
+    }
+
+    /// Have its sources changed since?
+    fn has_changed(&self, seen: &mut u64) -> bool {
+        let now = self.sources();
+        let has_changed = std::mem::replace(seen, now) != now;
+        if has_changed {
+            info!("{:?} has changed", self.directory);
+        }
+        has_changed
     }
 
     /// Of all files of the package, but for hidden ones and what is built: another number if any has changed.

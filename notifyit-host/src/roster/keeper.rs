@@ -104,7 +104,7 @@ impl Keeper {
         for member in &members {
             let code = Code::of(&member.library, Shape::of(member)?);
             let name = member.settings.name.clone();
-            spec::say_fewer_workers(member);
+            spec::say_fewer(member);
             let made = spec::of(&self.settings, member, &self.maker)
                 .and_then(|spec| self.lanes.prepare(spec, since))
                 .and_then(|prepared| self.lanes.admit(prepared));
@@ -294,7 +294,7 @@ impl Keeper {
                 let is_recoverable = beside.as_ref().is_none_or(|old| old.shape.is_recoverable());
                 let rest = if is_recoverable { Rest::IsFound } else { Rest::IsHandled };
                 self.lanes.join(prepared, rest, self.settings.grace)?;
-                spec::say_fewer_workers(member);
+                spec::say_fewer(member);
                 match beside {
                     Some(old) => info!("plugin `{name}` is replaced: {to} runs now, in the place of {old}"),
                     None => info!("plugin `{name}` {to} runs now"),

@@ -125,7 +125,7 @@ pub fn check(settings: &Settings, members: &[Member]) -> Result<Vec<String>> {
             Ok(notices) => {
                 let name = &member.settings.name;
                 notices.iter().for_each(|notice| warn!("plugin `{name}`: {notice}"));
-                spec::say_fewer_workers(member);
+                spec::say_fewer(member);
                 names.push(name.clone());
             }
             Err(error) if is_fatal(member.by) => return Err(error),

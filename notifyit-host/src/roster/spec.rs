@@ -79,11 +79,17 @@ pub(super) fn policy_of(name: &str, members: &[Member], settings: &Settings) -> 
     policy(&running.map_or_else(written, |settings| settings.retry))
 }
 
-pub(super) fn say_fewer_workers(member: &Member) {
+/// The user wants more of it than it can have.
+pub(super) fn say_fewer(member: &Member) {
     let (wanted, has) = (member.settings.workers, workers(member));
     if wanted > has {
         let name = &member.settings.name;
         warn!("plugin `{name}` can have {has} at most of the {wanted} workers that are wanted");
+    }
+    let (wanted, takes) = (member.settings.in_flight.unwrap_or(1), member.library.info.in_flight.max(1));
+    if wanted > takes {
+        let name = &member.settings.name;
+        warn!("plugin `{name}` takes {takes} at most of the {wanted} events in flight that are allowed");
     }
 }
 
