@@ -163,7 +163,9 @@ impl Worker {
         let version = Version::of(spot.directory, spot.relative.file_name().unwrap_or_default(), stamp);
         let mut entered = Vec::new();
         for taker in takers.of(by, watch, &spot.relative) {
-            if Some(taker.lane) == not_for || ledger.is_finished(taker.lane, &version) {
+            let has_it = ledger.is_finished(taker.lane, &version)
+                || ledger.waiting(taker.lane, version.place(), stamp).is_some();
+            if has_it || Some(taker.lane) == not_for {
                 continue;
             }
             let inbox = taker.lane_of(Inbox { to: taker.name.clone(), by: by.clone(), hops }, ledger)?;
