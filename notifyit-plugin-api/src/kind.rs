@@ -32,10 +32,11 @@ pub enum Kind {
     MovedFrom,
     /// Renamed to here: the path is the new one.
     MovedTo,
-    /// Handed on by another plugin, with [`Event::emit`](crate::Event::emit). Since 1.2.
-    Emitted,
     /// A kind that this version of the API does not know, by its code.
     Other(u32),
+    // What comes later stands here: those above keep their order among values.
+    /// Handed on by another plugin, with [`Event::emit`](crate::Event::emit). Since 1.2.
+    Emitted,
 }
 
 const NAMES: [(Kind, u32, &str); 12] = [
