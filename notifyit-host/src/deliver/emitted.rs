@@ -28,7 +28,7 @@ use crate::sys::{self, Stat};
 const MOST_HOPS: u8 = 8;
 
 /// What a plugin has emitted with one event.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Emits {
     /// The event's file.
     own: bool,
@@ -71,29 +71,23 @@ pub(super) enum NotHandedOn {
     Circle(String),
 }
 
-impl Emits {
-    pub(super) fn is_empty(&self) -> bool {
-        !self.own && self.others.is_empty()
-    }
-}
-
 impl Worker {
     /// The plugin is done with an event: what it has emitted with it.
-    pub(super) fn emits(&self, emission: Emission) -> Emits {
+    pub(super) fn emits(&self, emission: &Emission) -> Box<Emits> {
         let other = |emitted: &Emitted| {
             // What is no path comes of no plugin that is in its senses.
             let path = emitted.path()?;
             let event = self.spot_of(&path).ok().and_then(|spot| spot.event);
             Some(Other { path, left: emitted.left, event })
         };
-        Emits { own: emission.own, others: emission.files.iter().filter_map(other).collect() }
+        Box::new(Emits { own: emission.own, others: emission.files.iter().filter_map(other).collect() })
     }
 
     /// Hands on what was emitted with these events, which are done. Those of which it could not be are taken out, and what
     /// becomes of them is for [`Worker::not_handed_on`].
     pub(super) fn hand_on_all(&self, burst: &mut Vec<Work>) -> Vec<(Work, NotHandedOn)> {
         let mut failed = Vec::new();
-        if burst.iter().any(|work| !work.emits.is_empty()) {
+        if burst.iter().any(|work| work.emits.is_some()) {
             for work in std::mem::take(burst) {
                 match self.hand_on(&work) {
                     Ok(()) => burst.push(work),
@@ -120,13 +114,14 @@ impl Worker {
 
     /// Before the outcome of the event is entered: what a crash in between leaves is said twice, not never.
     pub(super) fn hand_on(&self, work: &Work) -> Result<(), NotHandedOn> {
+        let Some(emits) = &work.emits else { return Ok(()) };
         let hops = work.via.as_ref().map_or(0, |via| via.hops) + 1;
-        if hops > MOST_HOPS && !work.emits.is_empty() {
+        if hops > MOST_HOPS {
             let message = format!("it was handed on {MOST_HOPS} times before: do plugins emit in a circle?");
             return Err(NotHandedOn::Circle(message));
         }
         // All of them, or none.
-        let files = self.files_of(work).map_err(NotHandedOn::Failed)?;
+        let files = self.files_of(work, emits).map_err(NotHandedOn::Failed)?;
         let put_in = |file: File| {
             let relative = file.spot.relative.clone();
             self.put_in(file, hops).map_err(|error| NotHandedOn::Failed(say(&relative, &error)))
@@ -135,13 +130,13 @@ impl Worker {
     }
 
     /// What was emitted with an event, but for what is gone.
-    fn files_of(&self, work: &Work) -> Result<Vec<File>, String> {
+    fn files_of(&self, work: &Work, emits: &Emits) -> Result<Vec<File>, String> {
         let mut files = Vec::new();
-        if let (true, Some(version)) = (work.emits.own, &work.version) {
+        if let (true, Some(version)) = (emits.own, &work.version) {
             let (stamp, not_for) = (version.stamp(), Some(self.lane.id));
             files.extend(self.spot_of_event(&work.event).map(|spot| File { spot, stamp, not_for }));
         }
-        for Other { path, left, event } in &work.emits.others {
+        for Other { path, left, event } in &emits.others {
             let spot = match event {
                 Some(event) => self.spot_of_event(event),
                 None => Some(self.spot_of(path).map_err(|error| say(path, &error))?),

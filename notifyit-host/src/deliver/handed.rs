@@ -193,7 +193,7 @@ impl Worker {
         let Handed { mut work, behind, looked, .. } = handed;
         self.unflushed = true;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
-        work.emits = self.emits(answer.emission);
+        work.emits = answer.emission.map(|emission| self.emits(&emission));
         self.burst.push(work);
         self.bring_forward(behind);
     }

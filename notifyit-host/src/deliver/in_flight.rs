@@ -39,7 +39,7 @@ pub(super) struct InFlight {
 struct Flight {
     handed: Handed,
     /// What was said of it in the call.
-    said: (Notes, Emission),
+    said: (Notes, Option<Box<Emission>>),
     /// It finds out whether a pause is over.
     is_probe: bool,
     late_at: Option<Instant>,
@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// Its verdict comes later.
-    pub(super) fn is_deferred(&mut self, handed: Handed, said: (Notes, Emission)) {
+    pub(super) fn is_deferred(&mut self, handed: Handed, said: (Notes, Option<Box<Emission>>)) {
         if handed.ticket == 0 {
             let message = "the plugin lied: it has deferred what it was to answer at once";
             self.attempt.locate(&handed.work.event);
@@ -213,7 +213,10 @@ impl Worker {
             if let Some(flight) = self.in_flight.by_ticket.get_mut(&ticket) {
                 let (notes, emission) = std::mem::take(&mut flight.said);
                 answer.notes.rewrote = answer.notes.rewrote.or(notes.rewrote);
-                answer.emission = answer.emission.with_earlier(emission);
+                answer.emission = match (answer.emission, emission) {
+                    (Some(later), Some(earlier)) => Some(Box::new(later.with_earlier(*earlier))),
+                    (later, earlier) => later.or(earlier),
+                };
             }
             match self.take_flight(ticket) {
                 Some(handed) if answer.reply == Reply::Done => self.has_landed(handed, answer),
@@ -227,7 +230,7 @@ impl Worker {
     fn has_landed(&mut self, handed: Handed, answer: Answer) {
         let Handed { mut work, behind, looked, .. } = handed;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
-        work.emits = self.emits(answer.emission);
+        work.emits = answer.emission.map(|emission| self.emits(&emission));
         if let Err(why) = self.hand_on(&work) {
             return self.not_handed_on(work, why, behind);
         }

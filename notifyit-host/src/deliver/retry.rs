@@ -82,9 +82,9 @@ pub(super) struct Work {
     /// For an event that is only supposed: what is known of its file.
     pub(super) inquiry: Inquiry,
     /// By what way it was emitted to this plugin, if it was.
-    pub(super) via: Option<Via>,
+    pub(super) via: Option<Box<Via>>,
     /// What the plugin has emitted with it.
-    pub(super) emits: Emits,
+    pub(super) emits: Option<Box<Emits>>,
 }
 
 impl Work {
@@ -124,7 +124,7 @@ impl Work {
             racy: None,
             inquiry: Inquiry::default(),
             via: None,
-            emits: Emits::default(),
+            emits: None,
         }
     }
 }

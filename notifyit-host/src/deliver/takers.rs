@@ -80,13 +80,13 @@ impl Takers {
     }
 
     /// How this version has come to that plugin, if it was emitted to it.
-    pub(super) fn via(&self, ledger: &Ledger, lane: LaneId, version: &Version) -> Option<Via> {
+    pub(super) fn via(&self, ledger: &Ledger, lane: LaneId, version: &Version) -> Option<Box<Via>> {
         let taker = self.all().iter().find(|taker| taker.lane == lane).cloned()?;
         let inboxes = taker.inboxes();
         let holding = inboxes.iter().filter(|(_, inbox)| ledger.is_finished(*inbox, version));
         // The shortest way is the one that counts.
         let (Inbox { by, hops, .. }, _) = holding.min_by_key(|(inbox, _)| inbox.hops)?;
-        Some(Via { hops: *hops, extra: Extra { emitted_by: Some(by.clone()) }.to_json() })
+        Some(Box::new(Via { hops: *hops, extra: Extra { emitted_by: Some(by.clone()) }.to_json() }))
     }
 
     /// Every inbox.

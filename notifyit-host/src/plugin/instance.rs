@@ -48,8 +48,8 @@ pub struct Answer {
     pub reply: Reply,
     /// What it said beside that.
     pub notes: Notes,
-    /// What it hands on to other plugins.
-    pub emission: Emission,
+    /// What it hands on to other plugins, if anything.
+    pub emission: Option<Box<Emission>>,
 }
 
 /// What became of the events that were handed over.
@@ -296,7 +296,7 @@ impl Answers {
 
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Answer {
-        Answer { reply, notes: Notes::default(), emission: Emission::default() }
+        Answer { reply, notes: Notes::default(), emission: None }
     }
 }
 
@@ -311,7 +311,13 @@ impl Answer {
     }
 
     pub(super) fn from_wire(result: CallResult) -> Answer {
-        let (notes, emission) = (guard::notes(&result), guard::emission(&result));
+        // Most say nothing.
+        let (notes, emission) = if result.notes.is_empty() {
+            (Notes::default(), None)
+        } else {
+            let emission = Some(guard::emission(&result)).filter(|emission| !emission.is_empty());
+            (guard::notes(&result), emission.map(Box::new))
+        };
         let is_deferred = result.status == DEFERRED;
         Answer {
             notes,
