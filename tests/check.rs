@@ -92,10 +92,13 @@ fn what_a_person_should_know_is_said() {
     let host = host.arg("--plugin-dir").arg(plugins).watching(["in", "later"]).args(["--wait"]);
     host.add_plugin("print");
     let host = host.set("plugin.recorder.sandbox=true").set("plugin.print.workers=2");
-    let exit = host.set("plugin.print.in_flight=3").run();
+    let exit = host.set("plugin.print.in_flight=3").set("plugin.print.emitted_by=['nobody']").run();
     exit.success();
     assert_eq!(exit.lines(&["WARN", "plugin `print` can have 1 at most of the 2 workers"]).len(), 1);
     assert_eq!(exit.lines(&["WARN", "plugin `print` takes 1 at most of the 3 events in flight"]).len(), 1);
+    let words =
+        ["WARN", "plugin `print` takes what plugin `nobody` hands on, and no plugin of that name runs"];
+    assert_eq!(exit.lines(&words).len(), 1);
     let words = ["WARN", "plugin `recorder`: the sandbox is without the watched directory", "later"];
     assert_eq!(exit.lines(&words).len(), 1);
 }

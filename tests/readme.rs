@@ -137,7 +137,8 @@ fn the_configuration_is_one_that_the_host_takes() {
 #[test]
 fn one_plugin_hands_on_to_the_next_as_is_said() {
     let [config, _] = blocks("toml").try_into().expect("two examples");
-    let config = config.replace("/srv/incoming", "{root}");
+    let config = config.replace("/srv/incoming", "{root}").replace("/etc/notifyit/plugins", "{plugins}");
+    let config = config.replace("/var/lib/notifyit", "{temp}/state");
     let host = Host::new().plugin("print").plugin("exec").config(&config).start();
     host.write("a.txt", "text");
     host.write("b.pdf", "%PDF-1.7");

@@ -144,12 +144,14 @@ pub(super) fn resolve(
     };
     let case = if written.ignore_case { Case::Ignored } else { Case::Sensitive };
     let config = Table::new(written.config.0, ground.layers.own_table(&name));
+    let events = events(ground, written.events)?;
+    let emitted_by = emitters(ground, events.as_deref(), written.emitted_by)?;
     let defaults = PluginSettings::with_defaults(name, library);
     Ok(PluginSettings {
         watch: watch_names(ground, written.watch, watches)?,
         patterns: Patterns::compile(&written.include, &written.exclude, case)?,
-        events: events(ground, written.events)?,
-        emitted_by: emitters(ground, written.emitted_by)?,
+        events: events.or_else(|| emitted_by.as_ref().map(|_| vec![Kind::Emitted])),
+        emitted_by,
         workers: written.workers.map_or(defaults.workers, Into::into),
         in_flight: written.in_flight.map(Into::into),
         queue: written.queue.map_or(defaults.queue, |queue| queue.0),
@@ -182,14 +184,19 @@ fn events(
     Ok(Some(written.into_inner().into_iter().map(|kind| kind.0).collect()))
 }
 
-/// Plugins may come later: any name will do.
+/// Plugins may come later: any name will do. Where `-e` was typed, they are for another time.
 fn emitters(
     ground: &Ground<'_>,
+    events: Option<&[Kind]>,
     written: Option<Spanned<Vec<Spanned<String>>>>,
 ) -> Result<Option<Vec<String>>> {
     let Some(written) = written else { return Ok(None) };
     if written.get_ref().is_empty() {
         return Err(ground.layers.error(&written.span(), "it names no plugin; leave it out for all of them"));
+    }
+    if ground.args.event.is_empty() && events.is_some_and(|events| !events.contains(&Kind::Emitted)) {
+        let message = "its events do not have \"emitted\" among them: nothing that is handed on would come";
+        return Err(ground.layers.error(&written.span(), message));
     }
     for name in written.get_ref() {
         written::check_name(name.get_ref()).map_err(|message| ground.layers.error(&name.span(), message))?;

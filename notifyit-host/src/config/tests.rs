@@ -154,7 +154,7 @@ watch = ["incoming"]
 include = ["*.{jpg,png}"]
 exclude = ["big/"]
 ignore_case = true
-events = ["landed", "IN_DELETE"]
+events = ["landed", "IN_DELETE", "emitted"]
 emitted_by = ["scan"]
 workers = 2
 queue = 100
@@ -204,7 +204,7 @@ fn every_key_of_a_file_arrives() {
     assert_eq!(thumbnails.watch, Some(vec!["incoming".to_owned()]));
     assert!(thumbnails.patterns.accepts(Path::new("a.PNG"), Entry::File));
     assert!(thumbnails.patterns.excludes_dir(Path::new("BIG")));
-    assert_eq!(thumbnails.events, Some(vec![Kind::Landed, Kind::Delete]));
+    assert_eq!(thumbnails.events, Some(vec![Kind::Landed, Kind::Delete, Kind::Emitted]));
     assert_eq!(thumbnails.emitted_by, Some(vec!["scan".to_owned()]));
     assert_eq!((thumbnails.workers, thumbnails.queue), (2, 100));
     assert_eq!(thumbnails.timeout, Some(Duration::from_secs(30)));
@@ -281,6 +281,12 @@ fn a_file_that_is_wrong_is_told_by_line_column_and_key() {
 }
 
 #[test]
+fn whoever_names_emitters_takes_what_they_emit_and_nothing_else() {
+    let settings = of_file("[[watch]]\npath = \"/srv\"\n[plugin.print]\nemitted_by = [\"scan\"]\n", &[]);
+    assert_eq!(instance(&settings, "print").events, Some(vec![Kind::Emitted]));
+}
+
+#[test]
 fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
     let plugins = [
         "wrokers = 2",
@@ -300,6 +306,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
         "watch = []",
         "watch = \"incoming\"",
         "emitted_by = []",
+        "events = [\"landed\"]\nemitted_by = [\"scan\"]",
         "emitted_by = [\"scan\", \"a b\"]",
         "library = \"a b\"",
         "config = { a = [{ b = nan }] }",
@@ -333,6 +340,7 @@ fn a_plugin_that_is_written_wrong_is_told_by_line_column_and_key() {
             etc/n.toml:4:9: plugin.x.watch: it names no watch; leave it out for all of them
             etc/n.toml:4:9: plugin.x.watch: invalid type: string "incoming", expected an array
             etc/n.toml:4:14: plugin.x.emitted_by: it names no plugin; leave it out for all of them
+            etc/n.toml:5:14: plugin.x.emitted_by: its events do not have "emitted" among them: nothing that is handed on would come
             etc/n.toml:4:23: plugin.x.emitted_by: "a b" is no plugin's name: letters, digits, `-`, `_` and `.` make one
             etc/n.toml:4:11: plugin.x.library: "a b" is no plugin's name: letters, digits, `-`, `_` and `.` make one
             etc/n.toml:4:10: plugin.x.config: a: b: a plugin cannot be given the number NaN

@@ -106,10 +106,22 @@ pub fn first_look(set: &mut Set, settings: &Settings) -> Result<Look> {
     // Before what follows from them: that there is no plugin of some name.
     look.problems.iter().filter(|problem| problem.by == By::DropIn).for_each(Problem::say);
     let look = look.at_start(settings)?;
+    say_nobody_emits(&look.members);
     if look.members.is_empty() {
         warn!("no plugin runs yet; one that is copied into {:?} runs at once", settings.plugin_dirs);
     }
     Ok(look)
+}
+
+/// Whoever is to hand something on may come later, or be misspelt.
+fn say_nobody_emits(members: &[Member]) {
+    let runs = |name: &String| members.iter().any(|member| member.settings.name == *name);
+    for Member { settings, .. } in members {
+        for by in settings.emitted_by.iter().flatten().filter(|by| !runs(by)) {
+            let name = &settings.name;
+            warn!("plugin `{name}` takes what plugin `{by}` hands on, and no plugin of that name runs");
+        }
+    }
 }
 
 /// The names of what would run, as far as can be told without a call of its `new`. What is wrong with what was only found
