@@ -1,5 +1,8 @@
 //! What plugins hand on to one another: `event.emit()`. A recorder `scan` emits what it is done with, others take it.
 
+mod lineup;
+mod places;
+
 use std::path::Path;
 
 use notifyit_tests::{Host, Place, Running};
@@ -317,7 +320,7 @@ fn whatever_is_killed_everything_that_landed_goes_all_the_way() {
         let (plugin, file) = [("scan", 5), ("take", 0), ("scan", 39), ("take", 20)][round % 4];
         host.handled(plugin, format!("{round}/{file}"));
         killed(host);
-        host = next(&place, CHAIN).start();
+        host = next(&place, CHAIN).start_and_look();
     }
     host.all_handled("take", &files);
     // What was not in the ledger when the host was killed comes again. What is does not.

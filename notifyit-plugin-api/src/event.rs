@@ -287,12 +287,14 @@ impl<'a> Event<'a> {
     /// As [`Event::emit`], of another file, that this plugin has made of the event's: to be called when it is written and
     /// closed. It must lie beneath a watched directory, in which other plugins may see it land, too; a watch's `include` and
     /// `exclude` count, and so do those of each plugin. The version is the one that is there now. Several files of one event
-    /// may be handed on, some 500 with paths of usual length.
+    /// may be handed on, some 500 with paths of usual length. One that is renamed after that goes on under its new name.
     ///
     /// # Errors
     ///
     /// It is no regular file, or its path is not absolute; there are too many; or as [`Event::emit`]. That it lies beneath no
-    /// watched directory is found out with the verdict: the event is then tried again, and the host's log says why.
+    /// watched directory is found out with the verdict: the event is then tried again, and the host's log says why. So it is
+    /// with a file that is not there any more, if nothing tells where it was renamed to; if it is away again the next time,
+    /// somebody removes it, and it is not handed on.
     pub fn emit_file(&self, path: impl AsRef<Path>) -> crate::Result<()> {
         self.hands_on().check()?;
         self.said.emit_file(path.as_ref())

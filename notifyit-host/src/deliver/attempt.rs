@@ -47,6 +47,8 @@ pub(super) enum NotMade {
     Gone,
     /// There is nothing to deliver. It is no file, or is finished.
     Moot,
+    /// It was handed on in another version than the one that is there.
+    NotPassed,
     /// Somebody may still be writing to the file. To be asked again after this.
     Busy(Duration),
     /// It has failed before, in another run perhaps, and its next try is due after this.
@@ -123,7 +125,8 @@ impl Attempt {
             return Err(NotMade::Moot);
         }
         if is_emitted && !self.was_emitted(lane, work) {
-            return Err(NotMade::Moot);
+            // It may have been renamed, and another one be in its place.
+            return Err(if work.fences < FENCES { NotMade::Missing } else { NotMade::NotPassed });
         }
         if let Some(pause) = self.resume(lane, work) {
             return Err(NotMade::NotYet(pause));
@@ -166,7 +169,12 @@ impl Attempt {
     fn was_emitted(&self, lane: &Lane, work: &mut Work) -> bool {
         let Some(version) = &work.version else { return true };
         work.via = self.takers.via(&self.ledger, lane.id, version);
-        work.via.is_some() || self.ledger.waiting(lane.id, version.place(), version.stamp()).is_some()
+        let was =
+            work.via.is_some() || self.ledger.waiting(lane.id, version.place(), version.stamp()).is_some();
+        if was {
+            work.fences = 0;
+        }
+        was
     }
 
     /// Hands the event to the plugin, with the path of the last look. Returns its answer, if it gives that at once.

@@ -8,24 +8,31 @@
 //! An inbox names a version of a file. Who has put another in its place since has not been through the emitting plugin yet.
 
 use std::collections::VecDeque;
-use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow};
 use notifyit_plugin_api::abi::{Emission, Emitted, Left};
 use notifyit_plugin_api::{Kind, Origin};
 use tracing::debug;
 
 use super::Outside;
+use super::lane::Lane;
 use super::retry::Work;
+use super::spots::{Spot, emitted, is_at};
 use super::worker::Worker;
-use crate::event::{Certainty, FileEvent, LaneId, NodeId, Outcome, WatchId};
+use crate::event::{Certainty, FileEvent, LaneId, Outcome};
 use crate::settle::inbox::Inbox;
 use crate::settle::ledger::{Stamp, Version};
-use crate::sys::{self, Stat};
+use crate::sys::Stat;
 
 /// So often a file, and what is made of it, is handed on: plugins that emit in a circle come to an end.
 const MOST_HOPS: u8 = 8;
+
+/// So long the source is waited for, at most; and so long until it is looked whether the lane stops.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+const A_MOMENT: Duration = Duration::from_millis(20);
 
 /// What a plugin has emitted with one event.
 #[derive(Debug)]
@@ -40,19 +47,8 @@ pub(super) struct Emits {
 struct Other {
     path: PathBuf,
     left: Left,
-    /// Where it was when the plugin had answered, if its directory was in the tree.
-    event: Option<FileEvent>,
-}
-
-/// Where a file lies that is emitted.
-struct Spot {
-    watch: WatchId,
-    /// From its root.
-    relative: PathBuf,
-    /// The number of its directory.
-    directory: u64,
-    /// What an event of it begins with, if its directory is in the tree.
-    event: Option<FileEvent>,
+    /// Where it was when the plugin had answered.
+    spots: Vec<Spot>,
 }
 
 /// A version of a file that is emitted.
@@ -61,6 +57,13 @@ struct File {
     stamp: Stamp,
     /// This lane has it finished.
     not_for: Option<LaneId>,
+}
+
+/// Does the source know what the kernel has told?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    All,
+    NotAll,
 }
 
 /// Why what was emitted is not handed on.
@@ -77,8 +80,7 @@ impl Worker {
         let other = |emitted: &Emitted| {
             // What is no path comes of no plugin that is in its senses.
             let path = emitted.path()?;
-            let event = self.spot_of(&path).ok().and_then(|spot| spot.event);
-            Some(Other { path, left: emitted.left, event })
+            Some(Other { spots: self.spots_in_tree(&path), path, left: emitted.left })
         };
         Box::new(Emits { own: emission.own, others: emission.files.iter().filter_map(other).collect() })
     }
@@ -88,8 +90,9 @@ impl Worker {
     pub(super) fn hand_on_all(&self, burst: &mut Vec<Work>) -> Vec<(Work, NotHandedOn)> {
         let mut failed = Vec::new();
         if burst.iter().any(|work| work.emits.is_some()) {
+            let heard = self.hear_of_all(burst);
             for work in std::mem::take(burst) {
-                match self.hand_on(&work) {
+                match self.hand_on(&work, heard) {
                     Ok(()) => burst.push(work),
                     Err(why) => failed.push((work, why)),
                 }
@@ -98,10 +101,44 @@ impl Worker {
         failed
     }
 
+    /// Waits until the source has read what the kernel has told by now. A rename that has brought a file to its place, or
+    /// has taken another one from there before, would else be told of when it is handed on; and new directories are in the
+    /// tree then.
+    pub(super) fn hear_of_all(&self, works: &[Work]) -> Heard {
+        if works.iter().all(|work| work.emits.is_none()) {
+            return Heard::All;
+        }
+        let (passed, wait) = channel();
+        self.outside.source.fence(move || {
+            let _ = passed.send(());
+        });
+        let until = Instant::now() + HEARD_WITHIN;
+        // A source that has stopped reads nothing more.
+        while Instant::now() < until && self.lane.closing().is_none() {
+            if wait.recv_timeout(A_MOMENT).is_ok() {
+                return Heard::All;
+            }
+        }
+        Heard::NotAll
+    }
+
     /// Was the same file handed on to this plugin before, and is that still to be flushed? A version comes once.
     pub(super) fn may_come_twice(&self, event: &FileEvent) -> bool {
         let is_same = |work: &Work| (work.event.node, &work.event.name) == (event.node, &event.name);
         event.kind == Kind::Emitted && self.burst.iter().any(is_same)
+    }
+
+    /// The host stops: may others that stop too, and are not done, hand on something to this plugin yet? Then waits a moment
+    /// for that.
+    pub(super) fn waits_for_others(&self) -> bool {
+        let may_emit =
+            |lane: &Lane| lane.id != self.lane.id && lane.closing().is_some() && lane.under_way() > 0;
+        let seats = self.outside.takers.lineup.seats();
+        let waits = self.lane.subscription.wants_emitted() && seats.iter().any(|seat| may_emit(&seat.lane));
+        if waits {
+            self.desk().wait(Some(Instant::now() + A_MOMENT));
+        }
+        waits
     }
 
     pub(super) fn not_handed_on(&mut self, work: Work, why: NotHandedOn, behind: VecDeque<FileEvent>) {
@@ -113,7 +150,7 @@ impl Worker {
     }
 
     /// Before the outcome of the event is entered: what a crash in between leaves is said twice, not never.
-    pub(super) fn hand_on(&self, work: &Work) -> Result<(), NotHandedOn> {
+    pub(super) fn hand_on(&self, work: &Work, heard: Heard) -> Result<(), NotHandedOn> {
         let Some(emits) = &work.emits else { return Ok(()) };
         let hops = work.via.as_ref().map_or(0, |via| via.hops) + 1;
         if hops > MOST_HOPS {
@@ -121,7 +158,7 @@ impl Worker {
             return Err(NotHandedOn::Circle(message));
         }
         // All of them, or none.
-        let files = self.files_of(work, emits).map_err(NotHandedOn::Failed)?;
+        let files = self.files_of((work, emits), heard).map_err(NotHandedOn::Failed)?;
         let put_in = |file: File| {
             let relative = file.spot.relative.clone();
             self.put_in(file, hops).map_err(|error| NotHandedOn::Failed(say(&relative, &error)))
@@ -130,22 +167,46 @@ impl Worker {
     }
 
     /// What was emitted with an event, but for what is gone.
-    fn files_of(&self, work: &Work, emits: &Emits) -> Result<Vec<File>, String> {
+    fn files_of(&self, (work, emits): (&Work, &Emits), heard: Heard) -> Result<Vec<File>, String> {
         let mut files = Vec::new();
         if let (true, Some(version)) = (emits.own, &work.version) {
             let (stamp, not_for) = (version.stamp(), Some(self.lane.id));
-            files.extend(self.spot_of_event(&work.event).map(|spot| File { spot, stamp, not_for }));
+            let spot = self.spot_of_event(&self.own(&work.event, stamp));
+            files.extend(spot.map(|spot| File { spot, stamp, not_for }));
         }
-        for Other { path, left, event } in &emits.others {
-            let spot = match event {
-                Some(event) => self.spot_of_event(event),
-                None => Some(self.spot_of(path).map_err(|error| say(path, &error))?),
+        for Other { path, left, spots } in &emits.others {
+            let is_there = is_at(path, *left);
+            let was_new = spots.iter().all(|spot| spot.event.is_none());
+            let is_first = work.tried == 0 || heard == Heard::NotAll;
+            // If it is not where it was, what knew its directory then tells where that is.
+            let now = if is_there || was_new {
+                Some(self.spots_of(path).map_err(|error| say(path, &error))?)
+            } else {
+                None
             };
-            files.extend(spot.map(|spot| {
-                let terms = self.attempt.terms(usize::from(spot.watch.0));
-                let stamp = Stamp::of(&terms.stamp(stat_of(*left)));
-                File { spot, stamp, not_for: None }
-            }));
+            for spot in now.as_ref().unwrap_or(spots) {
+                let event = match &spot.event {
+                    Some(event) if !is_there => match self.renamed_since(work, event, *left) {
+                        None if is_first || was_new || !self.is_in_place(event, path) => {
+                            let why = anyhow!("it is not there any more, and nothing is known of a rename");
+                            return Err(say(path, &why));
+                        }
+                        // Again, though its directory was watched this time: somebody takes it away.
+                        None => continue,
+                        renamed => renamed,
+                    },
+                    event => event.clone(),
+                };
+                let spot = match &event {
+                    Some(event) => self.spot_of_event(event),
+                    None => Some(spot.clone()),
+                };
+                files.extend(spot.map(|spot| {
+                    let terms = self.attempt.terms(usize::from(spot.watch.0));
+                    let stamp = Stamp::of(&terms.stamp(stat_of(*left)));
+                    File { spot, stamp, not_for: None }
+                }));
+            }
         }
         Ok(files)
     }
@@ -154,10 +215,16 @@ impl Worker {
     fn put_in(&self, File { mut spot, stamp, not_for }: File, hops: u8) -> Result<()> {
         let Outside { ledger, takers, places, .. } = &self.outside;
         let by = &self.lane.name;
-        let watch = &places.watches[usize::from(spot.watch.0)];
-        let version = Version::of(spot.directory, spot.relative.file_name().unwrap_or_default(), stamp);
+        let takers_of = takers.of(by, &places.watches[usize::from(spot.watch.0)], &spot.relative);
+        let name = spot.relative.file_name().unwrap_or_default().to_owned();
+        let Some(directory) =
+            Some(&takers_of).filter(|all| !all.is_empty()).and_then(|_| self.number_of(&spot))
+        else {
+            return Ok(());
+        };
+        let version = Version::of(directory, &name, stamp);
         let mut entered = Vec::new();
-        for taker in takers.of(by, watch, &spot.relative) {
+        for taker in takers_of {
             let has_it = ledger.is_finished(taker.lane, &version)
                 || ledger.waiting(taker.lane, version.place(), stamp).is_some();
             if has_it || Some(taker.lane) == not_for {
@@ -170,7 +237,7 @@ impl Worker {
         }
         if spot.event.is_none() {
             // Its directory may have come into the tree before that was entered, and been looked into.
-            spot.event = self.spot_of(&self.path_of(&spot)?).ok().and_then(|spot| spot.event);
+            spot.event = self.spot_beneath(spot.root, spot.relative).and_then(|spot| spot.event);
         }
         let Some(mut event) = spot.event else { return Ok(()) };
         self.follow_into(&mut event, version, &entered);
@@ -186,122 +253,36 @@ impl Worker {
         while places.renames.follow(event) {
             let Some(directory) = self.attempt.directory(event) else { return };
             for (_, inbox) in entered {
-                ledger.follow(*inbox, &version, (directory, &event.name));
+                ledger.goes_along(*inbox, version.place(), (directory, &event.name));
             }
             version = version.at((directory, &event.name));
         }
     }
 
-    /// `None`: its directory is gone.
-    fn spot_of_event(&self, event: &FileEvent) -> Option<Spot> {
-        let mut event = emitted(event.clone());
-        self.outside.places.renames.follow(&mut event);
-        let tree = self.outside.places.tree.read();
-        if !tree.is_known(event.node) {
-            return None;
-        }
-        let (watch, directory) = (tree.watch(event.node), tree.serial(event.node));
-        Some(Spot { watch, relative: tree.relative(event.node, &event.name), directory, event: Some(event) })
-    }
-
-    /// # Errors
-    ///
-    /// It is beneath no watched directory.
-    fn spot_of(&self, path: &Path) -> Result<Spot> {
-        let Outside { places, ledger, rescans, .. } = &self.outside;
+    /// What lies there is another version than the one that was handed on to this plugin. If it was changed without a close
+    /// nobody has told of that: those that hear of files have it looked at, as a rescan would, and hand it on.
+    pub(super) fn goes_through_again(&self, event: &FileEvent) {
+        let Outside { takers, places, rescans, .. } = &self.outside;
         let sequence = rescans.sequence();
-        let tops = places.tree.read().tops();
-        let (top, relative) = top_above(&tops, path).context("it lies beneath no watched directory")?;
-        let tree = places.tree.read();
-        if !tree.is_alive(top) {
-            bail!("the watched directory has gone");
-        }
-        let name = relative.file_name().context("it is no file's path")?;
-        let (mut node, mut directory) = (Some(top), tree.serial(top));
-        for component in relative.parent().into_iter().flat_map(Path::components) {
-            let Component::Normal(name) = component else { bail!("its path holds {component:?}") };
-            node = node.and_then(|node| tree.child(node, name));
-            directory = node.map_or_else(|| ledger.number((directory, name)), |node| tree.serial(node));
-        }
-        let event = node.map(|node| FileEvent {
-            sequence,
-            node,
-            name: Arc::from(name),
-            kind: Kind::Emitted,
-            certainty: Certainty::Told,
-            origin: Origin::Live,
-            directory: false,
-            seen_nanos: sys::wall_nanos(),
-            renamed_from: None,
-        });
-        Ok(Spot { watch: tree.watch(top), relative, directory, event })
-    }
-
-    fn path_of(&self, spot: &Spot) -> Result<PathBuf> {
-        let tree = self.outside.places.tree.read();
-        let top = tree.top(spot.watch).context("the watched directory has gone")?;
-        Ok(tree.path(top).join(&spot.relative))
-    }
-}
-
-/// The deepest root above a path, and the path from there. What was named by way of a link is found by both names.
-fn top_above(tops: &[(NodeId, PathBuf)], path: &Path) -> Option<(NodeId, PathBuf)> {
-    let above = |path: &Path, name: &dyn Fn(&Path) -> Option<PathBuf>| {
-        let beneath = |(top, root): &(NodeId, PathBuf)| {
-            let root = name(root)?;
-            let relative = path.strip_prefix(&root).ok()?.to_owned();
-            Some((root.components().count(), *top, relative))
+        let (watch, relative) = {
+            let tree = places.tree.read();
+            if !tree.is_alive(event.node) {
+                return;
+            }
+            (tree.watch(event.node), tree.relative(event.node, &event.name))
         };
-        tops.iter().filter_map(beneath).max_by_key(|(depth, ..)| *depth)
-    };
-    let found = above(path, &|root| Some(root.to_owned())).or_else(|| {
-        let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
-        above(&real, &|root| root.canonicalize().ok())
-    });
-    found.map(|(_, top, relative)| (top, relative))
+        let (certainty, origin, renamed_from) = (Certainty::Supposed, Origin::Rescan, None);
+        let event = FileEvent { sequence, certainty, origin, renamed_from, ..emitted(event.clone()) };
+        takers.look_at((watch, &places.watches[usize::from(watch.0)]), (self.lane.id, &relative), &event);
+    }
 }
 
 fn say(path: &Path, error: &anyhow::Error) -> String {
     format!("failed to emit {path:?}: {error:#}")
 }
 
-/// The event of a file, for those that it is emitted to.
-fn emitted(event: FileEvent) -> FileEvent {
-    FileEvent {
-        kind: Kind::Emitted,
-        certainty: Certainty::Told,
-        origin: Origin::Live,
-        seen_nanos: sys::wall_nanos(),
-        renamed_from: None,
-        ..event
-    }
-}
-
 /// What the plugin saw of it.
 fn stat_of(left: Left) -> Stat {
     let Left { inode, size, mtime_seconds, mtime_nanos, ctime_nanos } = left;
     Stat { device: 0, inode, size, mode: 0, mtime_seconds, mtime_nanos, ctime_nanos }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_of_the_deepest_root_above_it_by_whatever_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::create_dir_all(path("real/in/sub")).unwrap();
-        std::os::unix::fs::symlink(path("real"), path("link")).unwrap();
-        let top = |number| NodeId(number, 0);
-        let tops = [(top(0), path("real/in")), (top(1), path("real/in/sub")), (top(2), path("link/in"))];
-        let above = |path: PathBuf| top_above(&tops, &path);
-        assert_eq!(above(path("real/in/a")), Some((top(0), "a".into())));
-        assert_eq!(above(path("real/in/sub/b/c")), Some((top(1), "b/c".into())));
-        assert_eq!(above(path("link/in/a")), Some((top(2), "a".into())));
-        assert_eq!(above(path("real/inn/a")), None);
-        let tops = &tops[..2];
-        assert_eq!(top_above(tops, &path("link/in/sub/c")), Some((top(1), "c".into())));
-        assert_eq!(top_above(tops, &path("link/in/none/c")), None, "nothing is there");
-    }
 }

@@ -232,7 +232,6 @@ impl Sink for Entrance {
     }
 
     fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
-        self.takers.renamed(&self.ledger, from, to);
         for gate in &self.gates {
             if gate.lane.subscription.wants_landed() {
                 // It has landed there, whatever was finished.
@@ -242,6 +241,11 @@ impl Sink for Entrance {
                 self.ledger.rename(gate.lane.id, from, to);
             }
         }
+    }
+
+    fn rename_is_noted(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
+        // Not before: who puts a file in looks afterwards whether a rename of it is noted.
+        self.takers.renamed(&self.ledger, from, to);
     }
 
     fn is_idle(&self) -> bool {

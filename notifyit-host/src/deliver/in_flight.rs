@@ -231,7 +231,8 @@ impl Worker {
         let Handed { mut work, behind, looked, .. } = handed;
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
         work.emits = answer.emission.map(|emission| self.emits(&emission));
-        if let Err(why) = self.hand_on(&work) {
+        let heard = self.hear_of_all(std::slice::from_ref(&work));
+        if let Err(why) = self.hand_on(&work, heard) {
             return self.not_handed_on(work, why, behind);
         }
         self.worked();

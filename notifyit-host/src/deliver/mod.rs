@@ -24,6 +24,7 @@
 //! | `handed` | what is in the plugin's hands, and what its answers make of it |
 //! | `in_flight` | what the plugin will answer later |
 //! | `emitted` | what it hands on to other plugins |
+//! | `spots` | where that lies |
 //! | `takers` | which those are |
 //! | `complete` | is a file complete that nobody has told us is? |
 //! | `handled` | which events are a handler's own closes; at most one delivery in a while |
@@ -56,6 +57,7 @@ mod attempt;
 mod handed;
 mod in_flight;
 mod emitted;
+mod spots;
 mod takers;
 mod complete;
 mod trouble;
@@ -371,6 +373,8 @@ impl Lanes {
             state.stopping = Some(state.crews.iter().map(|crew| Arc::clone(&crew.lane)).collect());
             (std::mem::take(&mut state.crews), state.watchdog.take())
         };
+        // Who is handed files by others waits for those that are to stop, too.
+        crews.sort_by_key(|crew| crew.lane.subscription.wants_emitted());
         crews.iter_mut().for_each(|crew| crew.close(until));
         let patience = until.max(Instant::now()) + LAST_FLUSH;
         let left = crews.into_iter().filter_map(|crew| crew.leave(patience)).collect();

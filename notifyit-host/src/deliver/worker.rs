@@ -156,8 +156,11 @@ impl Worker {
             }
             // Nothing more comes: no fence will be passed any more.
             let unfenced = self.waiting.drain_unfenced();
+            if unfenced.is_empty() && !self.in_flight.is_empty() {
+                return self.wait_for_landing(closing);
+            }
             if unfenced.is_empty() {
-                return if self.in_flight.is_empty() { Flow::Leave } else { self.wait_for_landing(closing) };
+                return if self.waits_for_others() { Flow::GoOn } else { Flow::Leave };
             }
             for (mut work, behind) in unfenced {
                 work.fences = FENCES;
@@ -239,6 +242,11 @@ impl Worker {
             }
             NotMade::NotYet(pause) => self.wait_out(work, pause, behind),
             NotMade::Gone => self.end(&work, &Outcome::Gone, behind),
+            NotMade::NotPassed => {
+                self.goes_through_again(&work.event);
+                self.lane.settled(1);
+                self.bring_forward(behind);
+            }
             NotMade::Moot => {
                 self.lane.settled(1);
                 self.bring_forward(behind);

@@ -79,6 +79,11 @@ impl Coverage {
         self.emitted.as_ref().is_some_and(takes) && self.accepts(relative)
     }
 
+    /// Does it take the file at this path if anybody emits it?
+    pub fn takes_any(&self, relative: &Path) -> bool {
+        self.takes_emitted() && self.accepts(relative)
+    }
+
     fn accepts(&self, relative: &Path) -> bool {
         let is_deep = relative.components().nth(1).is_some();
         (self.recursive || !is_deep)

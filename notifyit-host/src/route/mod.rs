@@ -131,6 +131,11 @@ impl Subscription {
         self.file_kind().is_some_and(|kind| kind != Kind::Emitted)
     }
 
+    /// Does it want files that others hand on to it?
+    pub fn wants_emitted(&self) -> bool {
+        self.kinds.has(Kind::Emitted)
+    }
+
     /// Of those that others hand on to it: whose it takes; none named, whoever's. `None`: it takes none.
     fn takes_emitted(&self) -> Option<Vec<String>> {
         self.kinds.has(Kind::Emitted).then(|| self.emitted_by.clone().unwrap_or_default())

@@ -53,6 +53,12 @@ impl Store {
         }
     }
 
+    pub(super) fn goes_along(&self, inbox: LaneId, from: Place<'_>, to: Place<'_>) {
+        if let Some(stamp) = self.get(inbox, from) {
+            self.settle(inbox, to, Some(stamp), None);
+        }
+    }
+
     pub(super) fn remove(&self, lane: LaneId, place: Place<'_>) {
         let is_finished = self.get(lane, place).is_some();
         let count = self.troubled(lane);

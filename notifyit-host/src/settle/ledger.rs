@@ -229,6 +229,15 @@ impl Ledger {
         }
     }
 
+    /// A file was renamed: what this inbox holds of it, it holds at its new place too. A rename may be told of when another
+    /// file has been put in from one of the two places, and so nothing is taken out: another file has another stamp.
+    pub fn goes_along(&self, inbox: LaneId, from: Place<'_>, to: Place<'_>) {
+        match self {
+            Ledger::Memory(memory) => memory.goes_along(inbox, from, to),
+            Ledger::Store(store) => store.goes_along(inbox, from, to),
+        }
+    }
+
     /// A rename that was told while this lane had the version in hand: what has been entered since is for the new name.
     pub fn follow(&self, lane: LaneId, version: &Version, to: Place<'_>) {
         let known = self.trouble(lane, version.place()).filter(|trouble| trouble.stamp == version.stamp);
@@ -468,6 +477,27 @@ mod tests {
             assert!(ledger.waiting(lane, place(7, "a"), stamp).is_none());
             ledger.rename(lane, place(9, "a"), place(8, "b"));
             assert!(ledger.waiting(lane, place(8, "b"), stamp).is_none(), "another file is there now");
+        });
+    }
+
+    #[test]
+    fn what_lies_in_an_inbox_goes_along_and_nothing_is_taken_out() {
+        each(|ledger| {
+            let inbox = LaneId(0);
+            ledger.finish(inbox, &version(8, "b", 2));
+            ledger.goes_along(inbox, place(7, "a"), place(8, "b"));
+            assert!(
+                ledger.is_finished(inbox, &version(8, "b", 2)),
+                "it was put in from there before that was told of"
+            );
+            ledger.finish(inbox, &version(7, "a", 1));
+            ledger.goes_along(inbox, place(7, "a"), place(8, "b"));
+            assert!(
+                ["a", "b"]
+                    .iter()
+                    .zip([7, 8])
+                    .all(|(name, directory)| { ledger.is_finished(inbox, &version(directory, name, 1)) })
+            );
         });
     }
 

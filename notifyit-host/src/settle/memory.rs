@@ -173,6 +173,14 @@ impl Memory {
         entries.troubles.extend(known.1.map(|trouble| (to, trouble)));
     }
 
+    /// What is known of the file at one place is known at another too.
+    pub(super) fn goes_along(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
+        let mut entries = self.lane(lane);
+        if let Some(stamp) = entries.get(self.hash(from)) {
+            entries.now.insert(self.hash(to), stamp, &self.bound);
+        }
+    }
+
     pub(super) fn trouble(&self, lane: LaneId, place: Place<'_>) -> Option<Trouble> {
         let entries = self.lane(lane);
         if entries.troubles.is_empty() { None } else { entries.troubles.get(&self.hash(place)).cloned() }

@@ -40,6 +40,11 @@ impl Tree {
         known.is_some() && identity.is_some() && known != identity
     }
 
+    /// Is what has that identity this directory, without a doubt?
+    pub fn is_it(&self, id: NodeId, identity: Option<u64>) -> bool {
+        identity.is_some() && self.known(id).is_some_and(|node| node.identity == identity)
+    }
+
     /// The buried directory of that identity.
     pub fn buried_as(&self, watch: WatchId, identity: u64) -> Option<NodeId> {
         self.graves.get(&(watch, identity)).copied()

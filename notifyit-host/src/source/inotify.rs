@@ -364,6 +364,7 @@ impl<S: Sink> Source<S> {
         if !self.sink.is_idle() || !self.rescans.is_idle() {
             self.note_rename(moved, (node, Arc::from(name)));
         }
+        self.sink.rename_is_noted((from, &moved.name), (to, name));
     }
 
     fn note_rename(&self, moved: &MovedAway, to: Place) {

@@ -125,6 +125,9 @@ pub trait Sink: Send {
     /// A file was renamed within the tree, from one directory (by serial number) and name to another.
     fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr));
 
+    /// The same, when whoever asks `renames` is told of it.
+    fn rename_is_noted(&mut self, _from: (u64, &OsStr), _to: (u64, &OsStr)) {}
+
     /// The kernel has dropped events that came before this. What they were about is looked for later.
     fn lost(&mut self);
 

@@ -195,14 +195,19 @@ impl Tree {
     }
 
     /// The root of a watch, if it is there.
-    pub fn top(&self, watch: WatchId) -> Option<NodeId> {
+    fn top(&self, watch: WatchId) -> Option<NodeId> {
         self.tops.get(&watch).copied().filter(|top| self.is_alive(*top))
     }
 
-    /// Each root that is there, with its absolute path.
-    pub fn tops(&self) -> Vec<(NodeId, PathBuf)> {
-        let there = self.tops.keys().filter_map(|watch| self.top(*watch));
-        there.map(|top| (top, PathBuf::from(&self.node(top).name))).collect()
+    /// The roots that are there, each with its path.
+    pub fn roots(&self) -> Vec<(NodeId, PathBuf)> {
+        let roots = self.tops.keys().filter_map(|watch| self.top(*watch));
+        roots.map(|root| (root, self.path(root))).collect()
+    }
+
+    /// The root that a directory lies beneath.
+    pub fn root(&self, id: NodeId) -> NodeId {
+        std::iter::successors(Some(id), |id| self.node(*id).parent).last().unwrap_or(id)
     }
 
     /// Is it a root?

@@ -43,6 +43,9 @@ struct Config {
     hold: Option<PathBuf>,
     #[serde(default)]
     batches: bool,
+    /// Each file that it is done with is handed on: every other one in the call, if its verdict is deferred.
+    #[serde(default)]
+    emits: bool,
 }
 
 struct Flying {
@@ -61,6 +64,7 @@ struct Job {
     hold: Option<PathBuf>,
     path: PathBuf,
     out: File,
+    emits: bool,
 }
 
 impl Plugin for Flying {
@@ -81,6 +85,9 @@ impl Plugin for Flying {
             event.rewrote();
         }
         let deferred = event.defer()?;
+        if job.emits && event.inode().is_multiple_of(2) {
+            event.emit()?;
+        }
         let fails = job.word == "error";
         thread::spawn(move || job.run(deferred));
         if fails { bail!("the call has failed") } else { Ok(()) }
@@ -98,6 +105,9 @@ impl Plugin for Flying {
         self.write(&format!("batch {}", events.len()))?;
         for event in events {
             let job = self.begin(event)?;
+            if self.config.emits {
+                event.emit()?;
+            }
             match job.word.as_str() {
                 "fail" => event.settle(Err(anyhow!("told to fail"))),
                 "reject" => event.settle(Err(Reject::new("told to reject").into())),
@@ -123,7 +133,8 @@ impl Flying {
         let lasts = word == "abort" || word == "panic" && self.config.batches;
         let word = if event.attempt() == 1 || lasts { word } else { String::new() };
         let (path, hold) = (event.path().to_owned(), self.config.hold.clone());
-        Ok(Job { name, word, line, hold, path, out: self.out.try_clone()? })
+        let emits = self.config.emits;
+        Ok(Job { name, word, line, hold, path, out: self.out.try_clone()?, emits })
     }
 
     fn write(&self, line: &str) -> Result<()> {
@@ -132,7 +143,7 @@ impl Flying {
 }
 
 impl Job {
-    fn run(mut self, deferred: Deferred) {
+    fn run(mut self, mut deferred: Deferred) {
         wait_while(self.hold.as_deref());
         match self.word.as_str() {
             "fail" => deferred.complete(Err(anyhow!("told to fail"))),
@@ -150,6 +161,9 @@ impl Job {
                 let written = self.out.write_all(format!("done {}\n", self.line).as_bytes());
                 if word == "touch" {
                     drop(OpenOptions::new().append(true).open(&self.path));
+                }
+                if self.emits {
+                    let _ = deferred.emit();
                 }
                 deferred.complete(written.map_err(Into::into));
                 if word == "last" {

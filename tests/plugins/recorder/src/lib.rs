@@ -73,6 +73,9 @@ struct Config {
     /// A copy of each file that it is done with, by the same name, is made there, and handed on. The name `….N` becomes
     /// `….N+1`.
     emits_copies: Option<PathBuf>,
+    /// How a copy comes to its place: `renamed`, by way of `….part`; `renamed later`, when it is emitted; or `in a directory` of its own, `….new`. Else it is
+    /// written there.
+    copied: Option<String>,
     /// While this file exists, no `flush` comes back or has written anything.
     hold_flush: Option<PathBuf>,
 }
@@ -224,11 +227,39 @@ impl Recorder {
             let number = name.extension().and_then(|number| number.to_str()?.parse::<u32>().ok());
             let name = number.map_or(name.to_owned(), |number| name.with_extension((number + 1).to_string()));
             std::fs::create_dir_all(directory)?;
-            let copy = directory.join(name);
-            std::fs::copy(event.path(), &copy)?;
-            event.emit_file(&copy)?;
+            self.emit_copy(event, &directory.join(name))?;
         }
         Ok(())
+    }
+
+    fn emit_copy(&self, event: &Event<'_>, copy: &Path) -> Result<()> {
+        let beside = |ending: &str| {
+            let mut path = copy.as_os_str().to_owned();
+            path.push(ending);
+            PathBuf::from(path)
+        };
+        match self.config.copied.as_deref() {
+            Some("renamed") => {
+                std::fs::copy(event.path(), beside(".part"))?;
+                rename(beside(".part"), copy)?;
+                event.emit_file(copy)
+            }
+            Some("renamed later") => {
+                std::fs::copy(event.path(), beside(".part"))?;
+                event.emit_file(beside(".part"))?;
+                Ok(rename(beside(".part"), copy)?)
+            }
+            Some("in a directory") => {
+                let new = beside(".new");
+                std::fs::create_dir_all(&new)?;
+                std::fs::copy(event.path(), new.join("copy"))?;
+                event.emit_file(new.join("copy"))
+            }
+            _ => {
+                std::fs::copy(event.path(), copy)?;
+                event.emit_file(copy)
+            }
+        }
     }
 
     fn replace(&self, event: &Event<'_>) -> Result<String> {
