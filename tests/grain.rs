@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use notifyit_tests::{Running, skip};
+use notifyit_tests::{Host, Running, skip};
 use rustix::process::Signal;
 
 use crate::mounts::Mount;
@@ -127,4 +127,37 @@ fn a_close_that_may_be_the_handlers_own_is_delivered_once_the_clock_tells() {
     host.wait_for("the marker", |_| (!calls("marker").is_empty()).then_some(()));
     assert_eq!(calls("a.reopen").len(), 2, "and by then it tells");
     stopped(host);
+}
+
+/// Each file goes through `scan` to `take`.
+const CHAIN: &str = r#"
+[[watch]]
+path = "{coarse}"
+[plugin.scan]
+library = "recorder"
+config = { out = "{temp}/scan.jsonl", emits = true }
+[plugin.take]
+library = "recorder"
+events = ["emitted"]
+config = { out = "{temp}/take.jsonl" }
+"#;
+
+#[test]
+fn a_version_is_handed_on_when_its_stamp_tells_it_from_the_next() {
+    let Some(coarse) = Coarse::new() else { return };
+    let text = CHAIN.replace("{coarse}", &coarse.mount.at().display().to_string());
+    let host = Host::new().named_plugin("recorder").config(&text).start();
+    wait_for_a_second();
+    fs::write(coarse.path("a.open"), "one").unwrap();
+    host.answered("scan", "a.open", 1);
+    let before = coarse.modified("a.open");
+    fs::write(coarse.path("a.open"), "two").unwrap();
+    host.answered("scan", "a.open", 2);
+    let is_the_same = coarse.modified("a.open") == before;
+    host.handled("take", "a.open");
+    let exit = host.stop();
+    exit.success();
+    let taken: Vec<_> = exit.attempts("take", "a.open").into_iter().map(|record| record.text).collect();
+    // Where a second was over in between each is told from the other.
+    assert!(taken == ["two"] || !is_the_same && taken.last().is_some_and(|last| last == "two"), "{taken:?}");
 }

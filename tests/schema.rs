@@ -56,7 +56,7 @@ fn an_unknown_key_is_told_with_those_that_are_known() {
     wrong(
         "[plugin.exec.config]\ncommand = [\"cat\"]\n  mod = \"each\"\n",
         &[
-            "notifyit.toml:7:3: plugin.exec.config.mod: unknown key `mod`, expected one of `command`, `cwd`, `env`, ",
+            "notifyit.toml:7:3: plugin.exec.config.mod: unknown key `mod`, expected one of `command`, `cwd`, `emits`, `env`, ",
         ],
     );
 }

@@ -237,7 +237,8 @@ impl<'a> Event<'a> {
 
     /// Hands the event's file on to other plugins: those whose [`EVENTS`](crate::Plugin::EVENTS) are
     /// [`Kind::Emitted`], or whose user has set `events = ["emitted"]`, which get nothing but what is handed on to them. So
-    /// one plugin can look into each file first, and the others get those that it lets pass. `[during the call, on any
+    /// one plugin can look into each file first, and the others get those that it lets pass. They get it as a file of this
+    /// event's watch. `[during the call, on any
     /// thread; nothing happens before the verdict]`
     ///
     /// With the verdict *done*, once a flush has made it safe, the file is entered in the ledger for each of them, and then
@@ -286,7 +287,8 @@ impl<'a> Event<'a> {
 
     /// As [`Event::emit`], of another file, that this plugin has made of the event's: to be called when it is written and
     /// closed. It must lie beneath a watched directory, in which other plugins may see it land, too; a watch's `include` and
-    /// `exclude` count, and so do those of each plugin. The version is the one that is there now. Several files of one event
+    /// `exclude` count, and so do those of each plugin. The version is the one that is there now. It is handed on as a file of each watch that it
+    /// lies in. Several files of one event
     /// may be handed on, some 500 with paths of usual length. One that is renamed after that goes on under its new name.
     ///
     /// # Errors

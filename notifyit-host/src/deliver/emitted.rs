@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,32 @@ struct File {
     not_for: Option<LaneId>,
 }
 
+/// An event that is done, and what it hands on.
+#[derive(Clone, Copy)]
+pub(super) struct Passing<'a> {
+    pub(super) event: &'a FileEvent,
+    pub(super) version: Option<&'a Version>,
+    pub(super) emits: &'a Emits,
+    /// How often it was handed on before.
+    pub(super) hops: u8,
+    /// Is it the first attempt?
+    pub(super) is_first: bool,
+}
+
+impl Work {
+    /// What it hands on now.
+    pub(super) fn passing(&self) -> Option<Passing<'_>> {
+        let emits = self.emits.as_ref().filter(|_| !self.is_to_be_held())?;
+        let (event, version, hops) = (&self.event, self.version.as_ref(), self.hops());
+        Some(Passing { event, version, emits, hops, is_first: self.tried == 0 })
+    }
+
+    /// How often it was handed on before.
+    pub(super) fn hops(&self) -> u8 {
+        self.via.as_ref().map_or(0, |via| via.hops)
+    }
+}
+
 /// Does the source know what the kernel has told?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -76,23 +103,24 @@ pub(super) enum NotHandedOn {
 
 impl Worker {
     /// The plugin is done with an event: what it has emitted with it.
-    pub(super) fn emits(&self, emission: &Emission) -> Box<Emits> {
+    pub(super) fn emits(&self, emission: &Emission) -> Arc<Emits> {
         let other = |emitted: &Emitted| {
             // What is no path comes of no plugin that is in its senses.
             let path = emitted.path()?;
             Some(Other { spots: self.spots_in_tree(&path), path, left: emitted.left })
         };
-        Box::new(Emits { own: emission.own, others: emission.files.iter().filter_map(other).collect() })
+        Arc::new(Emits { own: emission.own, others: emission.files.iter().filter_map(other).collect() })
     }
 
     /// Hands on what was emitted with these events, which are done. Those of which it could not be are taken out, and what
-    /// becomes of them is for [`Worker::not_handed_on`].
+    /// becomes of them is for [`Worker::not_handed_on`]. An outcome that is held holds back what was emitted with it.
     pub(super) fn hand_on_all(&self, burst: &mut Vec<Work>) -> Vec<(Work, NotHandedOn)> {
         let mut failed = Vec::new();
-        if burst.iter().any(|work| work.emits.is_some()) {
+        if burst.iter().any(|work| work.passing().is_some()) {
             let heard = self.hear_of_all(burst);
             for work in std::mem::take(burst) {
-                match self.hand_on(&work, heard) {
+                let handed_on = work.passing().map_or(Ok(()), |passing| self.hand_on(&passing, heard));
+                match handed_on {
                     Ok(()) => burst.push(work),
                     Err(why) => failed.push((work, why)),
                 }
@@ -105,7 +133,7 @@ impl Worker {
     /// has taken another one from there before, would else be told of when it is handed on; and new directories are in the
     /// tree then.
     pub(super) fn hear_of_all(&self, works: &[Work]) -> Heard {
-        if works.iter().all(|work| work.emits.is_none()) {
+        if works.iter().all(|work| work.passing().is_none()) {
             return Heard::All;
         }
         let (passed, wait) = channel();
@@ -150,15 +178,14 @@ impl Worker {
     }
 
     /// Before the outcome of the event is entered: what a crash in between leaves is said twice, not never.
-    pub(super) fn hand_on(&self, work: &Work, heard: Heard) -> Result<(), NotHandedOn> {
-        let Some(emits) = &work.emits else { return Ok(()) };
-        let hops = work.via.as_ref().map_or(0, |via| via.hops) + 1;
+    pub(super) fn hand_on(&self, passing: &Passing<'_>, heard: Heard) -> Result<(), NotHandedOn> {
+        let hops = passing.hops + 1;
         if hops > MOST_HOPS {
             let message = format!("it was handed on {MOST_HOPS} times before: do plugins emit in a circle?");
             return Err(NotHandedOn::Circle(message));
         }
         // All of them, or none.
-        let files = self.files_of((work, emits), heard).map_err(NotHandedOn::Failed)?;
+        let files = self.files_of(passing, heard).map_err(NotHandedOn::Failed)?;
         let put_in = |file: File| {
             let relative = file.spot.relative.clone();
             self.put_in(file, hops).map_err(|error| NotHandedOn::Failed(say(&relative, &error)))
@@ -167,17 +194,18 @@ impl Worker {
     }
 
     /// What was emitted with an event, but for what is gone.
-    fn files_of(&self, (work, emits): (&Work, &Emits), heard: Heard) -> Result<Vec<File>, String> {
+    fn files_of(&self, passing: &Passing<'_>, heard: Heard) -> Result<Vec<File>, String> {
         let mut files = Vec::new();
-        if let (true, Some(version)) = (emits.own, &work.version) {
+        let Passing { event, version, emits, .. } = *passing;
+        if let (true, Some(version)) = (emits.own, version) {
             let (stamp, not_for) = (version.stamp(), Some(self.lane.id));
-            let spot = self.spot_of_event(&self.own(&work.event, stamp));
+            let spot = self.spot_of_event(&self.own(event, stamp));
             files.extend(spot.map(|spot| File { spot, stamp, not_for }));
         }
         for Other { path, left, spots } in &emits.others {
             let is_there = is_at(path, *left);
             let was_new = spots.iter().all(|spot| spot.event.is_none());
-            let is_first = work.tried == 0 || heard == Heard::NotAll;
+            let is_first = passing.is_first || heard == Heard::NotAll;
             // If it is not where it was, what knew its directory then tells where that is.
             let now = if is_there || was_new {
                 Some(self.spots_of(path).map_err(|error| say(path, &error))?)
@@ -186,8 +214,8 @@ impl Worker {
             };
             for spot in now.as_ref().unwrap_or(spots) {
                 let event = match &spot.event {
-                    Some(event) if !is_there => match self.renamed_since(work, event, *left) {
-                        None if is_first || was_new || !self.is_in_place(event, path) => {
+                    Some(at) if !is_there => match self.renamed_since(event.sequence, at, *left) {
+                        None if is_first || was_new || !self.is_in_place(at, path) => {
                             let why = anyhow!("it is not there any more, and nothing is known of a rename");
                             return Err(say(path, &why));
                         }

@@ -12,7 +12,7 @@ use notifyit_plugin_api::{Kind, Origin};
 use super::Outside;
 use super::lane::{From, Lane};
 use super::lineup::Lineup;
-use super::takers::Takers;
+use super::takers::{Moved, Takers};
 use crate::event::{Certainty, FileEvent, Happened, NodeId, WatchId};
 use crate::patterns::Patterns;
 use crate::route::entry;
@@ -31,6 +31,8 @@ pub struct Entrance {
     tree: Arc<SharedTree>,
     ledger: Arc<Ledger>,
     takers: Arc<Takers>,
+    /// What went along with the last rename.
+    moved: Moved,
     /// Does any plugin go by the path?
     needs_path: bool,
     path: PathBuf,
@@ -47,6 +49,7 @@ impl Entrance {
             tree: Arc::clone(&places.tree),
             ledger: Arc::clone(ledger),
             takers: Arc::clone(takers),
+            moved: Moved::default(),
             needs_path: false,
             path,
         };
@@ -232,6 +235,7 @@ impl Sink for Entrance {
     }
 
     fn renamed(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
+        self.moved = self.takers.renamed(&self.ledger, from, to);
         for gate in &self.gates {
             if gate.lane.subscription.wants_landed() {
                 // It has landed there, whatever was finished.
@@ -244,8 +248,8 @@ impl Sink for Entrance {
     }
 
     fn rename_is_noted(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
-        // Not before: who puts a file in looks afterwards whether a rename of it is noted.
-        self.takers.renamed(&self.ledger, from, to);
+        // Who puts a file in looks afterwards whether a rename of it is noted.
+        self.takers.rename_is_noted(&self.ledger, (from, to), &self.moved);
     }
 
     fn is_idle(&self) -> bool {

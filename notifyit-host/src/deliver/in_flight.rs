@@ -232,7 +232,8 @@ impl Worker {
         self.attempt.has_called((&self.lane, &mut work), &looked, &answer);
         work.emits = answer.emission.map(|emission| self.emits(&emission));
         let heard = self.hear_of_all(std::slice::from_ref(&work));
-        if let Err(why) = self.hand_on(&work, heard) {
+        let handed_on = work.passing().map_or(Ok(()), |passing| self.hand_on(&passing, heard));
+        if let Err(why) = handed_on {
             return self.not_handed_on(work, why, behind);
         }
         self.worked();

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use super::emitted::{Emits, Heard, Passing};
 use super::retry::Work;
 use super::worker::Worker;
 use crate::event::{FileEvent, NodeId, Sequence};
@@ -54,6 +55,8 @@ pub(super) struct Held {
     version: Version,
     /// Why it is no success.
     letter: Option<Trouble>,
+    /// What is handed on with it, and how often that was before.
+    emits: Option<(Arc<Emits>, u8)>,
     losses: u64,
     due: Instant,
     serial: u64,
@@ -152,13 +155,14 @@ impl Worker {
     /// How an event ended, for the ledger: with a dead letter, or well.
     pub(super) fn conclude(&mut self, work: &Work, letter: Option<Trouble>) {
         let Some(version) = work.version.as_ref().filter(|_| work.event.is_landing()) else { return };
-        let Some(Racy { grain, losses }) = work.racy else {
+        let Some(Racy { grain, losses }) = work.racy.filter(|_| work.is_to_be_held()) else {
             self.racy.drop_at(&work.event);
             return self.enter(&work.event, version, letter);
         };
         let (event, version) = (work.event.clone(), version.clone());
         let due = Instant::now() + grain;
-        self.hold_outcome(Held { event, version, letter, losses, due, serial: 0 });
+        let emits = work.emits.clone().filter(|_| letter.is_none()).map(|emits| (emits, work.hops()));
+        self.hold_outcome(Held { event, version, letter, emits, losses, due, serial: 0 });
     }
 
     fn hold_outcome(&mut self, held: Held) {
@@ -210,12 +214,24 @@ impl Worker {
         self.bring_along();
         while let Some(held) = self.racy.passed(last) {
             if held.losses == self.lane.losses() && !self.waiting.has_news(&held.event) {
-                self.enter(&held.event, &held.version, held.letter);
+                if self.hands_on(&held) {
+                    self.enter(&held.event, &held.version, held.letter);
+                } else {
+                    // It is handled anew, and by then its stamp tells.
+                    self.look_at(held.event);
+                }
             }
         }
         if self.racy.is_empty() {
             self.lane.desks[self.index].holds(false);
         }
+    }
+
+    fn hands_on(&self, held: &Held) -> bool {
+        let Held { event, version, emits: Some((emits, hops)), .. } = held else { return true };
+        let passing = Passing { event, version: Some(version), emits, hops: *hops, is_first: true };
+        // The fence behind which it is handed on was set behind all that it is about.
+        self.hand_on(&passing, Heard::All).is_ok()
     }
 
     /// An event is about to be handled. If a rescan has found what is held, it can be judged after that time; else the
@@ -285,7 +301,7 @@ mod tests {
             Stat { device: 1, inode: 2, size: 3, mode: 0, mtime_seconds: 4, mtime_nanos: 0, ctime_nanos: 5 };
         let event = event(name);
         let version = Version::new(1, &event.name, &stat);
-        Held { event, version, letter: None, losses: 0, due, serial: 0 }
+        Held { event, version, letter: None, emits: None, losses: 0, due, serial: 0 }
     }
 
     fn passed(holding: &mut Holding, last: u64) -> Vec<String> {

@@ -84,7 +84,7 @@ pub(super) struct Work {
     /// By what way it was emitted to this plugin, if it was.
     pub(super) via: Option<Box<Via>>,
     /// What the plugin has emitted with it.
-    pub(super) emits: Option<Box<Emits>>,
+    pub(super) emits: Option<Arc<Emits>>,
 }
 
 impl Work {
@@ -96,6 +96,11 @@ impl Work {
     /// Is it to be in the plugin's hands alone?
     pub(super) fn is_alone(&self) -> bool {
         self.is_suspect || self.crashes > 0
+    }
+
+    /// Is its outcome to be held, as its stamp does not tell the file's versions apart yet?
+    pub(super) fn is_to_be_held(&self) -> bool {
+        self.racy.is_some() && self.version.is_some() && self.event.is_landing()
     }
 
     /// An attempt begins: for the recorder.

@@ -8,9 +8,8 @@ use notifyit_plugin_api::abi::Left;
 use notifyit_plugin_api::{Kind, Origin};
 
 use super::Outside;
-use super::retry::Work;
 use super::worker::Worker;
-use crate::event::{Certainty, FileEvent, NodeId, WatchId};
+use crate::event::{Certainty, FileEvent, NodeId, Sequence, WatchId};
 use crate::settle::ledger::Stamp;
 use crate::sys;
 
@@ -27,8 +26,8 @@ pub(super) struct Spot {
 
 impl Worker {
     /// A file that was emitted during the call may have been renamed before the plugin answered.
-    pub(super) fn renamed_since(&self, work: &Work, event: &FileEvent, left: Left) -> Option<FileEvent> {
-        let mut renamed = FileEvent { sequence: work.event.sequence, ..event.clone() };
+    pub(super) fn renamed_since(&self, since: Sequence, at: &FileEvent, left: Left) -> Option<FileEvent> {
+        let mut renamed = FileEvent { sequence: since, ..at.clone() };
         self.outside.places.renames.follow(&mut renamed);
         let tree = self.outside.places.tree.read();
         let path = tree.is_known(renamed.node).then(|| tree.path(renamed.node).join(&*renamed.name));

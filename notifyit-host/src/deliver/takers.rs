@@ -35,6 +35,10 @@ pub(super) struct Taker {
 /// Each with its lane.
 type Inboxes = Arc<RwLock<Vec<(Inbox, LaneId)>>>;
 
+/// What each inbox held of a file that was renamed.
+#[derive(Debug, Default)]
+pub(super) struct Moved(Vec<(LaneId, Option<u64>)>);
+
 /// What a file has come by that was emitted.
 #[derive(Debug, Clone)]
 pub(super) struct Via {
@@ -111,9 +115,25 @@ impl Takers {
             .collect()
     }
 
-    /// A file was renamed: what lies in an inbox goes along.
-    pub(super) fn renamed(&self, ledger: &Ledger, from: Place<'_>, to: Place<'_>) {
-        self.inboxes().into_iter().for_each(|inbox| ledger.goes_along(inbox, from, to));
+    /// A file was renamed: what lies in an inbox goes along. Returns what that was.
+    pub(super) fn renamed(&self, ledger: &Ledger, from: Place<'_>, to: Place<'_>) -> Moved {
+        let goes_along = |inbox| {
+            let held = ledger.held(inbox, from);
+            ledger.goes_along(inbox, from, to);
+            (inbox, held)
+        };
+        Moved(self.inboxes().into_iter().map(goes_along).collect())
+    }
+
+    /// Now everybody can know of the rename. What was put in under the old name since goes along yet; what was there before
+    /// does not once more, for what it has become has been put in at the new place perhaps.
+    pub(super) fn rename_is_noted(&self, ledger: &Ledger, (from, to): (Place<'_>, Place<'_>), moved: &Moved) {
+        for inbox in self.inboxes() {
+            let before = moved.0.iter().find(|(known, _)| *known == inbox).and_then(|(_, held)| *held);
+            if ledger.held(inbox, from) != before {
+                ledger.goes_along(inbox, from, to);
+            }
+        }
     }
 
     /// Those that take this file from that plugin.
@@ -220,6 +240,32 @@ mod tests {
     fn looked(ledger: &Ledger, name: &str, kind: Kind) -> LaneId {
         ledger.first_look(name, "in", &coverage(kind).to_text(), 1).unwrap();
         ledger.lane_of(name).unwrap()
+    }
+
+    #[test]
+    fn what_is_put_in_while_a_rename_is_told_lies_where_its_file_is() {
+        let (ledger, takers) = (Ledger::in_memory(&[]), Takers::default());
+        let lane = ledger.lane_of("take").unwrap();
+        takers.subscribe((lane, "take"), covers(Kind::Emitted));
+        let inbox = takers.of("scan", "in", Path::new("log"))[0].lane_of(inbox(), &ledger).unwrap();
+        let at = |name: &'static str, size| {
+            let stat =
+                Stat { device: 1, inode: 2, size, mode: 0, mtime_seconds: 4, mtime_nanos: 5, ctime_nanos: 6 };
+            Version::of(7, OsStr::new(name), Stamp::of(&stat))
+        };
+        let place = |name: &'static str| (7, OsStr::new(name));
+        let (log, log_1) = (place("log"), place("log.1"));
+        ledger.finish(inbox, &at("log", 1));
+        // Put in at the new place by who knows of the rename already.
+        let moved = takers.renamed(&ledger, log, log_1);
+        ledger.finish(inbox, &at("log.1", 2));
+        takers.rename_is_noted(&ledger, (log, log_1), &moved);
+        assert!(ledger.is_finished(inbox, &at("log.1", 2)), "not what was put in before");
+        // Put in at the old one by who does not.
+        let moved = takers.renamed(&ledger, log, log_1);
+        ledger.finish(inbox, &at("log", 3));
+        takers.rename_is_noted(&ledger, (log, log_1), &moved);
+        assert!(ledger.is_finished(inbox, &at("log.1", 3)));
     }
 
     #[test]

@@ -6,11 +6,12 @@
 //! Losing an entry costs a duplicate, never a file.
 
 use std::ffi::OsStr;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::disk::check;
 pub use super::first::FirstLook;
@@ -226,6 +227,14 @@ impl Ledger {
         match self {
             Ledger::Memory(memory) => memory.rename(lane, from, to),
             Ledger::Store(store) => store.rename(lane, from, to),
+        }
+    }
+
+    /// Names what this inbox holds at a place, to be compared with what it holds there later.
+    pub fn held(&self, inbox: LaneId, place: Place<'_>) -> Option<u64> {
+        match self {
+            Ledger::Memory(memory) => memory.held(inbox, place),
+            Ledger::Store(store) => store.get(inbox, place).map(|stamp| FxBuildHasher.hash_one(stamp)),
         }
     }
 

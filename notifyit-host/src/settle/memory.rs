@@ -174,6 +174,10 @@ impl Memory {
     }
 
     /// What is known of the file at one place is known at another too.
+    pub(super) fn held(&self, lane: LaneId, place: Place<'_>) -> Option<u64> {
+        self.lane(lane).get(self.hash(place))
+    }
+
     pub(super) fn goes_along(&self, lane: LaneId, from: Place<'_>, to: Place<'_>) {
         let mut entries = self.lane(lane);
         if let Some(stamp) = entries.get(self.hash(from)) {
