@@ -138,6 +138,38 @@ fn a_stop_waits_for_what_is_still_handed_on() {
     assert_eq!(exit.times_done("scan", "a.slow300ms"), 1);
 }
 
+#[test]
+fn a_stop_waits_for_nobody_whose_files_only_wait_for_their_next_try() {
+    let text = format!(
+        r#"{CHAIN}
+[plugin.other]
+library = "recorder"
+events = ["emitted"]
+emitted_by = ["take"]
+config = {{ out = "{{temp}}/other.jsonl", fail_while = "{{temp}}/other-fails" }}
+"#
+    );
+    let slow = "{ first = '10m' }";
+    let host =
+        chain(&text).set(&format!("plugin.take.retry={slow}")).set(&format!("plugin.other.retry={slow}"));
+    let host = host
+        .set(&format!("plugin.scan.retry={slow}"))
+        .set("take.emits=true")
+        .args(["--grace", "10m"])
+        .start();
+    host.aside("other-fails", "");
+    host.write("a", "content");
+    host.answered("other", "a", 1);
+    host.aside("take-fails", "");
+    host.write("b", "content");
+    host.answered("take", "b", 1);
+    host.aside("scan-fails", "");
+    host.write("c", "content");
+    host.answered("scan", "c", 1);
+    // The test is over before the time of grace is.
+    host.stop().success();
+}
+
 /// From `in` to `middle`, from there to `out`: each makes a copy and hands that on.
 const THREE: &str = r#"
 [[watch]]

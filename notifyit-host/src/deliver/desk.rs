@@ -1,7 +1,7 @@
 //! One worker's place in its lane.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub(super) struct Desk {
     /// While its worker was stuck something came for it, and was not kept.
     pub(super) has_missed: AtomicBool,
     pub(super) in_hand: InHand,
+    /// At a stop: so many events are under way, and 1, of which none can be handled any more. 0: there may be some.
+    pub(super) through_with: AtomicUsize,
     /// The process that its instance lives in. 0: this one, or none.
     process: AtomicU32,
     /// What its flight recorder holds.
@@ -194,6 +196,11 @@ impl Desk {
     /// The worker is about something else now.
     pub(super) fn enters(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, Instant::now()));
+    }
+
+    /// Does it handle events?
+    pub(super) fn is_at_work(&self) -> bool {
+        matches!(self.stage(), Some((Stage::Works | Stage::ChangesOver, _)))
     }
 
     /// What it is about, and since when. `None`: it has not begun.

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -156,17 +157,19 @@ impl Worker {
         event.kind == Kind::Emitted && self.burst.iter().any(is_same)
     }
 
-    /// The host stops: may others that stop too, and are not done, hand on something to this plugin yet? Then waits a moment
-    /// for that.
-    pub(super) fn waits_for_others(&self) -> bool {
-        let may_emit =
-            |lane: &Lane| lane.id != self.lane.id && lane.closing().is_some() && lane.under_way() > 0;
-        let seats = self.outside.takers.lineup.seats();
-        let waits = self.lane.subscription.wants_emitted() && seats.iter().any(|seat| may_emit(&seat.lane));
-        if waits {
-            self.desk().wait(Some(Instant::now() + A_MOMENT));
-        }
-        waits
+    /// The host stops: may others that stop too hand something on to this plugin yet?
+    pub(super) fn others_may_emit(&self) -> bool {
+        let may_emit = |lane: &Lane| lane.id != self.lane.id && lane.may_emit();
+        let seats = || self.outside.takers.lineup.seats();
+        self.lane.subscription.wants_emitted() && seats().iter().any(|seat| may_emit(&seat.lane))
+    }
+
+    /// Waits a moment for that.
+    pub(super) fn wait_for_others(&self) {
+        let desk = self.desk();
+        desk.through_with.store(self.lane.under_way() + 1, Ordering::SeqCst);
+        desk.wait(Some(Instant::now() + A_MOMENT));
+        desk.through_with.store(0, Ordering::SeqCst);
     }
 
     pub(super) fn not_handed_on(&mut self, work: Work, why: NotHandedOn, behind: VecDeque<FileEvent>) {

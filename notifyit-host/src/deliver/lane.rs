@@ -310,6 +310,14 @@ impl Lane {
         self.patience().is_some_and(|until| Instant::now() > until + LAST_FLUSH_OF_A_PROCESS)
     }
 
+    /// It is closing: is it at work on what may be handed on to others? What waits for its next try is not tried any more.
+    pub(super) fn may_emit(&self) -> bool {
+        let through = self.under_way() + 1;
+        let is_at_work =
+            |desk: &Desk| desk.is_at_work() && desk.through_with.load(Ordering::SeqCst) != through;
+        self.closing().is_some() && self.under_way() > 0 && self.desks.iter().any(is_at_work)
+    }
+
     /// Until when workers may go on, once the lane is closing.
     pub(super) fn closing(&self) -> Option<Instant> {
         self.closing.get().copied()

@@ -149,6 +149,8 @@ impl Worker {
             return Flow::GoOn;
         }
         if closing.is_some() {
+            // Before it is looked what has come: the last of it may have come just now.
+            let others_may_emit = self.others_may_emit();
             // What has come meanwhile may say for sure what something here supposes.
             self.lane.desks[self.index].fetch(&mut self.local);
             if !self.local.is_empty() {
@@ -160,7 +162,11 @@ impl Worker {
                 return self.wait_for_landing(closing);
             }
             if unfenced.is_empty() {
-                return if self.waits_for_others() { Flow::GoOn } else { Flow::Leave };
+                if !others_may_emit {
+                    return Flow::Leave;
+                }
+                self.wait_for_others();
+                return Flow::GoOn;
             }
             for (mut work, behind) in unfenced {
                 work.fences = FENCES;
