@@ -49,8 +49,14 @@ impl Attempt {
 
 /// The file as the plugin has left it.
 fn claimed(left: Left, before: Stat) -> Stat {
+    let Stat { device, mode, .. } = before;
+    Stat { device, mode, ..stat_of(left) }
+}
+
+/// What the plugin saw of a file. Device and mode are not told.
+pub(super) fn stat_of(left: Left) -> Stat {
     let Left { inode, size, mtime_seconds, mtime_nanos, ctime_nanos } = left;
-    Stat { inode, size, mtime_seconds, mtime_nanos, ctime_nanos, ..before }
+    Stat { device: 0, inode, size, mode: 0, mtime_seconds, mtime_nanos, ctime_nanos }
 }
 
 impl Worker {

@@ -20,6 +20,7 @@ use notifyit_plugin_api::{Kind, Origin};
 use tracing::debug;
 
 use super::Outside;
+use super::echo::stat_of;
 use super::lane::Lane;
 use super::retry::Work;
 use super::spots::{Spot, emitted, is_at};
@@ -27,7 +28,6 @@ use super::worker::Worker;
 use crate::event::{Certainty, FileEvent, LaneId, Outcome};
 use crate::settle::inbox::Inbox;
 use crate::settle::ledger::{Stamp, Version};
-use crate::sys::Stat;
 
 /// So often a file, and what is made of it, is handed on: plugins that emit in a circle come to an end.
 const MOST_HOPS: u8 = 8;
@@ -247,13 +247,11 @@ impl Worker {
         let Outside { ledger, takers, places, .. } = &self.outside;
         let by = &self.lane.name;
         let takers_of = takers.of(by, &places.watches[usize::from(spot.watch.0)], &spot.relative);
-        let name = spot.relative.file_name().unwrap_or_default().to_owned();
-        let Some(directory) =
-            Some(&takers_of).filter(|all| !all.is_empty()).and_then(|_| self.number_of(&spot))
-        else {
+        if takers_of.is_empty() {
             return Ok(());
-        };
-        let version = Version::of(directory, &name, stamp);
+        }
+        let Some(directory) = self.number_of(&spot) else { return Ok(()) };
+        let version = Version::of(directory, spot.relative.file_name().unwrap_or_default(), stamp);
         let mut entered = Vec::new();
         for taker in takers_of {
             let has_it = ledger.is_finished(taker.lane, &version)
@@ -310,10 +308,4 @@ impl Worker {
 
 fn say(path: &Path, error: &anyhow::Error) -> String {
     format!("failed to emit {path:?}: {error:#}")
-}
-
-/// What the plugin saw of it.
-fn stat_of(left: Left) -> Stat {
-    let Left { inode, size, mtime_seconds, mtime_nanos, ctime_nanos } = left;
-    Stat { device: 0, inode, size, mode: 0, mtime_seconds, mtime_nanos, ctime_nanos }
 }

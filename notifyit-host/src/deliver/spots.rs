@@ -50,10 +50,11 @@ impl Worker {
         let sequence = rescans.sequence();
         let mut from = event.clone();
         loop {
+            // Before the look: a rename that is told during it is of the file that was looked for.
+            let left_at = places.renames.left_at(&from);
             let mut now = from.clone();
             places.renames.follow(&mut now);
-            let left = Some(&from).filter(|_| self.attempt.is_other(&now, stamp));
-            match left.and_then(|from| places.renames.left_at(from)) {
+            match left_at.filter(|_| self.attempt.is_other(&now, stamp)) {
                 Some(at) => from.sequence = at,
                 None => {
                     now.sequence = now.sequence.max(sequence);
@@ -92,7 +93,7 @@ impl Worker {
         let roots = roots.into_iter().filter_map(|(root, path)| Some((root, path.canonicalize().ok()?)));
         let spots = self.spots_beneath(roots, &real);
         if spots.is_empty() {
-            bail!("it lies beneath no watched directory");
+            bail!("it lies beneath no watched directory; add a [[watch]] for it");
         }
         Ok(spots)
     }
